@@ -8,7 +8,6 @@ Wire format (Confluent): byte 0, schema id as 4 bytes big-endian, Avro binary.
 
 import hashlib
 import json
-import os
 import struct
 import tempfile
 import time
@@ -29,15 +28,15 @@ class RegistryError(Exception):
     """The registry could not answer, or refused."""
 
 
-class RegistryUnreachable(RegistryError):
+class RegistryUnreachableError(RegistryError):
     """No configured registry answered; trying again later may help."""
 
 
-class SchemaUnknown(RegistryError):
+class SchemaUnknownError(RegistryError):
     """The registry answered that it has no such schema or subject."""
 
 
-class SchemaIncompatible(RegistryError):
+class SchemaIncompatibleError(RegistryError):
     """The registry refused a schema because older or newer readers could not read its data."""
 
 
@@ -65,7 +64,7 @@ class SchemaRegistry:
     def id_of(self, topic: Topic) -> int:
         """Id under which the topic's schema, exactly as in this package, is registered.
 
-        Raises SchemaUnknown if it is not registered, RegistryUnreachable if that cannot be found out.
+        Raises SchemaUnknownError if it is not registered, RegistryUnreachableError if that cannot be found out.
         """
         digest = hashlib.sha256(topic.schema_text.encode()).hexdigest()[:16]
         known = self._cache_dir / f"{topic.subject}.{digest}.id"
@@ -95,7 +94,7 @@ class SchemaRegistry:
         return path.read_text()
 
     def register(self, topic: Topic) -> int:
-        """Registers the topic's schema; the same schema again gives the same id. Raises SchemaIncompatible."""
+        """Registers the topic's schema; the same schema again gives the same id. Raises SchemaIncompatibleError."""
         answer = self._call("POST", f"/subjects/{topic.subject}/versions", {"schema": topic.schema_text})
         return int(answer["id"])
 
@@ -104,7 +103,7 @@ class SchemaRegistry:
         path = f"/compatibility/subjects/{quote(subject)}/versions?verbose=true"
         try:
             answer = self._call("POST", path, {"schema": schema_text})
-        except SchemaUnknown:
+        except SchemaUnknownError:
             return []
         if answer.get("is_compatible"):
             return []
@@ -130,16 +129,16 @@ class SchemaRegistry:
             except urllib.error.HTTPError as error:
                 detail = error.read().decode(errors="replace")[:2000]
                 if error.code == 404:
-                    raise SchemaUnknown(f"{method} {path}: {detail}") from error
+                    raise SchemaUnknownError(f"{method} {path}: {detail}") from error
                 if error.code == 409:
-                    raise SchemaIncompatible(detail) from error
+                    raise SchemaIncompatibleError(detail) from error
                 problems.append(f"{url}: HTTP {error.code} {detail[:200]}")
             except (OSError, ValueError) as error:
                 problems.append(f"{url}: {error}")
-        raise RegistryUnreachable(f"no schema registry answered {method} {path}: {'; '.join(problems)}")
+        raise RegistryUnreachableError(f"no schema registry answered {method} {path}: {'; '.join(problems)}")
 
     def _keep(self, path: Path, text: str) -> None:
         # Written aside and renamed: another process may read it at any moment.
         with tempfile.NamedTemporaryFile("w", dir=self._cache_dir, delete=False) as file:
             file.write(text)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)

@@ -1,0 +1,68 @@
+"""Where the centre's programs find each other: one TOML file, one dataclass.
+
+The file is named by the environment variable FIELDSTREAM_CONFIG; without it the addresses of the
+local stack hold. Keys are the fields below; unknown keys are refused by name.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(Exception):
+    """The settings file has a key or value that cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Addresses of every part. Ports named `*_port` are where our own programs listen, on 127.0.0.1."""
+
+    site: str = "local"
+    kafka: str = "127.0.0.1:9092"
+    registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
+    schema_cache: Path = Path("var/schemas")
+    flink: str = "http://127.0.0.1:8082"
+    flink_checkpoints: Path = Path("var/flink/checkpoints")
+    flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
+    clickhouse: str = "http://127.0.0.1:8123"
+    clickhouse_path: Path = Path("var/clickhouse")
+    prometheus: str = "http://127.0.0.1:9090"
+    alertmanager: str = "http://127.0.0.1:9093"
+    mailbox: str = "http://127.0.0.1:9112"
+    api: str = "http://127.0.0.1:8000"
+    console: str = "http://127.0.0.1:8080"
+    loader_metrics_port: int = 9109
+    alerter_metrics_port: int = 9110
+    jobs_metrics_port: int = 9111
+    pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Settings from `path`, else from the file FIELDSTREAM_CONFIG names, else the local stack's.
+
+    Raises SettingsError naming the file and the key at fault.
+    """
+    if path is None:
+        named = os.environ.get("FIELDSTREAM_CONFIG")
+        if not named:
+            return Settings()
+        path = Path(named)
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    known = {field.name: field.type for field in fields(Settings)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            guess = get_close_matches(key, known, n=1)
+            raise SettingsError(f"{path}: unknown setting {key!r}" + (f"; did you mean {guess[0]!r}?" if guess else ""))
+        if known[key] is Path:
+            value = Path(value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[key] = value
+    return Settings(**values)
