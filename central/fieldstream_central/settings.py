@@ -38,6 +38,7 @@ class Settings:
     alerter_metrics_port: int = 9110
     jobs_metrics_port: int = 9111
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
+    detection_file: Path | None = None
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -60,7 +61,7 @@ def load_settings(path: Path | None = None) -> Settings:
         if key not in known:
             guess = get_close_matches(key, known, n=1)
             raise SettingsError(f"{path}: unknown setting {key!r}" + (f"; did you mean {guess[0]!r}?" if guess else ""))
-        if known[key] is Path:
+        if known[key] in (Path, Path | None):
             value = Path(value)
         elif isinstance(value, list):
             value = tuple(value)

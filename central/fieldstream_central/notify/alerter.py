@@ -1,0 +1,168 @@
+"""Anomaly episodes to Alertmanager: each open episode is an alert, its close resolves it.
+
+The active episodes are what topic `anomalies` says; there is no other state. At a start the topic is read
+again: up to the committed offset only to know what is active, from there on posting. Alertmanager drops
+alerts that are not repeated, so the active ones are posted again every minute; the labels never change
+within an episode, so a repetition is not a second notification.
+"""
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any, cast
+
+import fastavro
+import httpx
+from confluent_kafka import Consumer, Message, TopicPartition
+from fieldstream_schemas.registry import FRAME_BYTES, RegistryError, SchemaRegistry, schema_id_of
+from fieldstream_schemas.topics import ANOMALIES, parsed_schema
+from prometheus_client import Counter, Gauge, start_http_server
+
+from fieldstream_central.settings import Settings
+
+REPEAT_S = 60.0
+BACKOFF_S = (0.5, 1, 2, 5, 10)
+log = logging.getLogger("fieldstream.alerter")
+
+OPEN = Gauge("fieldstream_alerter_incidents_open", "Episodes that are open and notified")
+POSTS = Counter("fieldstream_alerter_posts_total", "Posts to Alertmanager", ["result"])
+SKIPPED = Counter("fieldstream_alerter_undecodable_total", "Records of topic anomalies that could not be read")
+
+Episode = dict[str, Any]
+
+
+def labels(episode: Episode) -> dict[str, str]:
+    """The incident's identity: the same from opening to close, whatever the episode learns in between."""
+    return {
+        "alertname": episode["kind"],
+        "site": episode["site"],
+        "area": episode["area"],
+        "asset": episode["asset_id"] or episode["device_id"],
+        "device": episode["device_id"],
+        "metric": episode["metric"],
+        "detector": episode["detector"],
+        "anomaly_id": episode["anomaly_id"],
+    }
+
+
+def alert(episode: Episode, console: str, *, ends_at_ms: int | None = None) -> dict[str, Any]:
+    """One entry of POST /api/v2/alerts. Alertmanager takes `ends_at_ms` in the past as resolved."""
+    what = f"{episode['asset_id'] or episode['device_id']}: {episode['metric'] or 'device'} {episode['kind']}"
+    entry: dict[str, Any] = {
+        "labels": {name: value for name, value in labels(episode).items() if value},
+        "annotations": {
+            "summary": what,
+            "description": episode["reason"],
+            "severity": episode["severity"],
+            "detected_at_ms": str(episode["detected_at"]),
+            "started_at_ms": str(episode["started_at"]),
+        },
+        "startsAt": rfc3339(episode["started_at"]),
+        "generatorURL": f"{console}/?device={episode['device_id']}&metric={episode['metric']}",
+    }
+    if ends_at_ms is not None:
+        entry["endsAt"] = rfc3339(ends_at_ms)
+    return entry
+
+
+def rfc3339(epoch_ms: int) -> str:
+    """Epoch milliseconds as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat()
+
+
+class Alerter:
+    """Follows topic `anomalies` and keeps Alertmanager's view equal to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
+        self._http = httpx.Client(base_url=settings.alertmanager, timeout=5)
+        self._active: dict[str, Episode] = {}
+        self._writers: dict[int, Any] = {}
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.kafka,
+                "group.id": "fieldstream-alerter",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
+
+    def run(self) -> None:
+        """Goes on until the process is stopped."""
+        start_http_server(self._settings.alerter_metrics_port, "127.0.0.1")
+        partitions = [TopicPartition(ANOMALIES.name, number) for number in range(ANOMALIES.partitions)]
+        committed = {p.partition: p.offset for p in self._consumer.committed(partitions, timeout=60)}
+        self._consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in partitions])
+        posted_at = time.monotonic()
+        while True:
+            fresh = []
+            for message in self._consumer.consume(500, timeout=0.2):
+                if message.error():
+                    log.warning("Kafka: %s", message.error())
+                elif (episode := self._apply(message)) and (message.offset() or 0) >= committed[
+                    message.partition() or 0
+                ]:
+                    fresh.append(episode)
+            OPEN.set(len(self._active))
+            if fresh:
+                self._post([self._alert(episode) for episode in fresh])
+                self._consumer.commit(asynchronous=False)
+            if time.monotonic() - posted_at > REPEAT_S:
+                self._post([self._alert(episode) for episode in self._active.values()])
+                posted_at = time.monotonic()
+
+    def _apply(self, message: Message) -> Episode | None:
+        """Takes one step of an episode into account; None when there is nothing to tell anybody."""
+        episode = self._decode(message.value() or b"")
+        if episode is None or episode["shadow"]:
+            return None
+        known = self._active.get(episode["anomaly_id"])
+        if known and known["revision"] > episode["revision"]:
+            return None  # an older step seen again after a restart of the job
+        if episode["state"] == "close":
+            self._active.pop(episode["anomaly_id"], None)
+        else:
+            self._active[episode["anomaly_id"]] = episode
+        return episode
+
+    def _alert(self, episode: Episode) -> dict[str, Any]:
+        ended = time.time_ns() // 1_000_000 if episode["state"] == "close" else None
+        return alert(episode, self._settings.console, ends_at_ms=ended)
+
+    def _decode(self, value: bytes) -> Episode | None:
+        try:
+            schema_id = schema_id_of(value)
+            if schema_id not in self._writers:
+                self._writers[schema_id] = fastavro.parse_schema(json.loads(self._registry.schema_text(schema_id)))
+            body = BytesIO(value)
+            body.seek(FRAME_BYTES)
+            record = cast(Episode, fastavro.schemaless_reader(body, self._writers[schema_id], parsed_schema(ANOMALIES)))
+        except (ValueError, EOFError, IndexError, KeyError, RegistryError) as error:
+            SKIPPED.inc()
+            log.error("a record of topic anomalies could not be read: %s", error)
+            return None
+        for name in ("started_at", "detected_at", "ended_at"):
+            if record[name] is not None:
+                record[name] = int(record[name].timestamp() * 1000)
+        return record
+
+    def _post(self, alerts: list[dict[str, Any]]) -> None:
+        """Posts until Alertmanager takes it: an incident is late rather than lost."""
+        attempt = 0
+        while alerts:
+            try:
+                self._http.post("/api/v2/alerts", json=alerts).raise_for_status()
+            except httpx.HTTPError as error:
+                POSTS.labels("failed").inc()
+                if attempt == 0:
+                    log.warning("Alertmanager did not take %d alerts, trying on: %s", len(alerts), error)
+                time.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+                attempt += 1
+            else:
+                POSTS.labels("taken").inc()
+                if attempt:
+                    log.warning("Alertmanager takes alerts again after %d tries", attempt + 1)
+                return

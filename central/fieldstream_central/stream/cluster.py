@@ -1,0 +1,93 @@
+"""The Flink cluster: settings that every job shares, and the cluster's REST interface."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fieldstream_schemas.registry import SchemaRegistry
+from fieldstream_schemas.topics import ANOMALIES, DEAD_LETTERS, READINGS_CLEAN, WINDOWS
+
+from fieldstream_central.settings import Settings
+
+WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
+
+
+def job_configuration(settings: Settings, *, name: str, restore_from: str | None) -> dict[str, str]:
+    """Flink settings of one job: where to run, where its checkpoints go, what its functions need to know.
+
+    Resolves the ids of the schemas the jobs write, from disk if the registry is away.
+    """
+    host, port = settings.flink.removeprefix("http://").split(":")
+    registry = SchemaRegistry(settings.registry, settings.schema_cache)
+    parameters = {
+        "fieldstream.kafka": settings.kafka,
+        "fieldstream.registry": ",".join(settings.registry),
+        "fieldstream.schema-cache": str(settings.schema_cache.absolute()),
+        "fieldstream.pseudonym-key-file": str(settings.pseudonym_key_file.absolute()),
+    }
+    for topic in WRITTEN:
+        schema_name = topic.schema_file.removesuffix(".avsc")
+        parameters[f"fieldstream.schema-id.{schema_name}"] = str(registry.wait_for_id(topic))
+    configuration = {
+        "execution.target": "remote",
+        "execution.attached": "false",
+        "rest.address": host,
+        "rest.port": port,
+        "pipeline.name": name,
+        "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
+        # Flink takes the list apart twice, at commas and at colons, and each time one layer of quotes goes.
+        "pipeline.global-job-parameters": ",".join(f"'{key}:''{value}'''" for key, value in parameters.items()),
+        "execution.checkpointing.dir": checkpoint_folder(settings, name).as_uri(),
+    }
+    if restore_from:
+        configuration["execution.state-recovery.path"] = restore_from
+        configuration["execution.state-recovery.claim-mode"] = "CLAIM"
+    return configuration
+
+
+def checkpoint_folder(settings: Settings, name: str) -> Path:
+    """Folder of one job's checkpoints; below it one folder per Flink job id."""
+    return settings.flink_checkpoints.absolute() / name
+
+
+def latest_checkpoint(settings: Settings, name: str) -> str | None:
+    """Newest complete checkpoint or savepoint of the job, as a URI; None if there is none."""
+    complete = [path for path in checkpoint_folder(settings, name).glob("*/*/_metadata") if path.stat().st_size]
+    if not complete:
+        return None
+    return max(complete, key=lambda path: path.stat().st_mtime).parent.as_uri()
+
+
+class Cluster:
+    """The cluster's REST interface. Methods raise httpx.HTTPError when it does not answer."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=10.0)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Overview of all jobs: jid, name, state, start-time."""
+        return list(self._get("/jobs/overview")["jobs"])
+
+    def running(self, name: str) -> str | None:
+        """Id of the job of this name that is not finished, failed or cancelled; None if there is none."""
+        ended = {"FINISHED", "FAILED", "CANCELED"}
+        return next((j["jid"] for j in self.jobs() if j["name"] == name and j["state"] not in ended), None)
+
+    def state(self, job_id: str) -> str:
+        """State of a job, RUNNING only when every task of it runs."""
+        job = self._get(f"/jobs/{job_id}")
+        tasks = {vertex["status"] for vertex in job["vertices"]}
+        return "RUNNING" if job["state"] == "RUNNING" and tasks == {"RUNNING"} else str(job["state"]).lower()
+
+    def free_slots(self) -> int:
+        """Task slots that no job uses."""
+        return int(self._get("/overview")["slots-available"])
+
+    def records_in(self, job_id: str) -> int:
+        """Records that the job's sources have read since it was started."""
+        job = self._get(f"/jobs/{job_id}")
+        return sum(v["metrics"]["write-records"] for v in job["vertices"] if v["name"].startswith("Source"))
+
+    def _get(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._http.get(path).raise_for_status().json()
+        return answer

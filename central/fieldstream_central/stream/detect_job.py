@@ -1,0 +1,165 @@
+"""The job "detect": window rows to anomaly episodes, in Python, one live `AssetDetection` per asset.
+
+A separate job, so that a broken detector never stops the data. What it learned is kept in Flink's state
+as the parts that `AssetDetection.dump_changed` gives, so a restart goes on where it stopped.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_header, schema_id_of
+from fieldstream_schemas.topics import ANOMALIES, WINDOWS, parsed_schema
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
+from pyflink.datastream.state import MapStateDescriptor
+from pyflink.table import StreamTableEnvironment
+
+from fieldstream_central.detect.asset_detection import AssetDetection
+from fieldstream_central.detect.config import DetectionConfig
+from fieldstream_central.detect.model import Anomaly, Window
+from fieldstream_central.settings import Settings
+from fieldstream_central.stream.cluster import job_configuration
+
+LIVE_ASSETS = 20_000  # assets kept unpacked per worker; more are packed and unpacked at each row
+TIMER_STEP_MS = 10_000  # deadlines are rounded up to this, so that an asset has few timers
+HEARTBEAT_DELAY_S = 20  # heartbeats move event time on when windows stop; behind by what windows need to arrive
+
+SOURCES = f"""
+CREATE TEMPORARY TABLE windows (
+  `value` BYTES,
+  event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, -- the end of the window
+  WATERMARK FOR event_time AS event_time - INTERVAL '1' SECOND
+) WITH (
+  'connector' = 'kafka', 'topic' = 'windows', 'properties.bootstrap.servers' = '$kafka',
+  'properties.group.id' = 'fieldstream-detect', 'scan.startup.mode' = 'earliest-offset', 'format' = 'raw'
+);
+CREATE TEMPORARY TABLE heartbeats (
+  `value` BYTES,
+  event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  WATERMARK FOR event_time AS event_time - INTERVAL '{HEARTBEAT_DELAY_S}' SECOND
+) WITH (
+  'connector' = 'kafka', 'topic' = 'gateways', 'properties.bootstrap.servers' = '$kafka',
+  'properties.group.id' = 'fieldstream-detect', 'scan.startup.mode' = 'latest-offset', 'format' = 'raw',
+  'scan.watermark.idle-timeout' = '2s'
+);
+CREATE TEMPORARY TABLE anomalies (`key` STRING, `value` BYTES) WITH (
+  'connector' = 'kafka', 'topic' = 'anomalies', 'properties.bootstrap.servers' = '$kafka',
+  'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+  'properties.compression.type' = 'lz4'
+)
+"""
+# Heartbeats carry no key: they only move the watermark, the filter behind the union drops them.
+INPUT = """
+SELECT asset_key, `value` FROM (
+  SELECT asset_key(`value`) AS asset_key, `value`, event_time FROM windows
+  UNION ALL
+  SELECT CAST(NULLIF(CHAR_LENGTH(CAST(event_time AS STRING)), -1) AS STRING), `value`, event_time FROM heartbeats
+)
+"""
+
+
+class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is not typed
+    """Feeds each asset's windows to its `AssetDetection` and keeps what that has learned in Flink's state."""
+
+    def __init__(self, config: DetectionConfig, cache: Path, urls: tuple[str, ...], anomaly_schema_id: int) -> None:
+        self._config = config
+        self._cache = cache
+        self._urls = urls
+        self._header = frame_header(anomaly_schema_id)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Called once in the worker, before any row."""
+        descriptor = MapStateDescriptor("parts", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        self._parts = runtime_context.get_map_state(descriptor)
+        self._live: OrderedDict[str, AssetDetection] = OrderedDict()
+        self._registry = SchemaRegistry(self._urls, self._cache)
+        self._writers: dict[int, Any] = {}
+        metrics = runtime_context.get_metrics_group()
+        self._undecodable = metrics.counter("fieldstream_undecodable_windows")
+        self._errors = metrics.counter("fieldstream_detector_errors")
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """One window row of one asset."""
+        try:
+            window = self._window(value[1])
+        except (ValueError, EOFError, IndexError, KeyError):
+            self._undecodable.inc()
+            return
+        detection = self._detection(ctx.get_current_key())
+        yield from self._emit(detection.on_window(window))
+        self._keep(detection, ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Event time has reached a deadline that the asset asked for."""
+        detection = self._detection(ctx.get_current_key())
+        yield from self._emit(detection.on_time(timestamp))
+        self._keep(detection, ctx)
+
+    def _detection(self, key: str) -> AssetDetection:
+        detection = self._live.get(key)
+        if detection is None:
+            detection = AssetDetection.load(key, dict(self._parts.items()), self._config)
+            self._live[key] = detection
+            if len(self._live) > LIVE_ASSETS:
+                self._live.popitem(last=False)
+        else:
+            self._live.move_to_end(key)
+        return detection
+
+    def _keep(self, detection: AssetDetection, ctx: Any) -> None:
+        for name, part in detection.dump_changed().items():
+            self._parts.put(name, part)
+        deadline = detection.next_deadline()
+        if deadline is not None:
+            ctx.timer_service().register_event_time_timer(-(-deadline // TIMER_STEP_MS) * TIMER_STEP_MS)
+
+    def _window(self, value: bytes) -> Window:
+        schema_id = schema_id_of(value)
+        writer = self._writers.get(schema_id)
+        if writer is None:
+            writer = fastavro.parse_schema(json.loads(self._registry.schema_text(schema_id)))
+            self._writers[schema_id] = writer
+        body = BytesIO(value)
+        body.seek(FRAME_BYTES)
+        record = fastavro.schemaless_reader(body, writer, parsed_schema(WINDOWS), return_record_name=False)
+        return Window.from_record(record)
+
+    def _emit(self, steps: list[Anomaly]) -> Iterator[Row]:
+        for step in steps:
+            body = BytesIO()
+            fastavro.schemaless_writer(body, parsed_schema(ANOMALIES), step.to_record())
+            yield Row(step.anomaly_id, self._header + body.getvalue())
+
+
+def submit(settings: Settings, *, restore_from: str | None) -> str:
+    """Starts the job on the cluster, from a checkpoint or savepoint if given. Returns the Flink job id."""
+    environment = StreamExecutionEnvironment.get_execution_environment()
+    table_env = StreamTableEnvironment.create(environment)
+    for key, value in job_configuration(settings, name="detect", restore_from=restore_from).items():
+        table_env.get_config().set(key, value)
+    table_env.execute_sql("CREATE TEMPORARY FUNCTION asset_key AS 'fieldstream.AssetKey'")
+    for statement in SOURCES.replace("$kafka", settings.kafka).split(";\n"):
+        table_env.execute_sql(statement)
+    registry = SchemaRegistry(settings.registry, settings.schema_cache)
+    function = DetectAnomalies(
+        DetectionConfig.load(settings.detection_file),
+        settings.schema_cache.absolute(),
+        settings.registry,
+        registry.wait_for_id(ANOMALIES),
+    )
+    steps = (
+        table_env.to_data_stream(table_env.sql_query(INPUT))
+        .key_by(lambda row: row[0], key_type=Types.STRING())
+        .process(function, Types.ROW_NAMED(["key", "value"], [Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())]))
+        .uid("detect")
+        .name("detect")
+    )
+    table = table_env.from_data_stream(steps)
+    inserts = table_env.create_statement_set()
+    inserts.add_insert("anomalies", table)
+    return str(inserts.execute().get_job_client().get_job_id())

@@ -1,0 +1,96 @@
+"""`fieldstream jobs run`: keeps both stream jobs running and says how they are.
+
+A job that the cluster does not know, or that failed for good, is submitted again from its newest checkpoint:
+after `make up`, after the JobManager's death, after a cluster was replaced. Nobody types a path.
+"""
+
+import logging
+import subprocess
+import sys
+import time
+
+import httpx
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from fieldstream_schemas.topics import READINGS_RAW, TOPICS, WINDOWS
+from prometheus_client import Counter, Gauge, start_http_server
+
+from fieldstream_central.settings import Settings
+from fieldstream_central.stream.cluster import Cluster, latest_checkpoint
+
+JOBS = {"pipeline": READINGS_RAW.name, "detect": WINDOWS.name}  # job -> topic that it reads
+PERIOD_S = 2.0
+log = logging.getLogger("fieldstream.jobs")
+
+RUNNING = Gauge("fieldstream_job_running", "1 when every task of the job runs", ["job"])
+RECORDS = Gauge("fieldstream_job_records_total", "Records the job's sources have read since it was started", ["job"])
+LAG = Gauge("fieldstream_job_lag_records", "Records in the job's input topic behind its last checkpoint", ["job"])
+SUBMISSIONS = Counter("fieldstream_job_submissions_total", "Times the job was submitted", ["job", "result"])
+
+
+class Keeper:
+    """Watches the cluster; one submission per job at a time, each in a process of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cluster = Cluster(settings.flink)
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+        self._submitting: dict[str, subprocess.Popen[bytes]] = {}
+
+    def run(self) -> None:
+        """Goes on until the process is stopped."""
+        start_http_server(self._settings.jobs_metrics_port, "127.0.0.1")
+        reachable = True
+        while True:
+            try:
+                self._look()
+                if not reachable:
+                    log.warning("the Flink cluster answers again")
+                reachable = True
+            except httpx.HTTPError as error:
+                for job in JOBS:
+                    RUNNING.labels(job).set(0)
+                if reachable:
+                    log.warning("the Flink cluster at %s does not answer: %s", self._settings.flink, error)
+                reachable = False
+            time.sleep(PERIOD_S)
+
+    def _look(self) -> None:
+        for job, topic in JOBS.items():
+            job_id = self._cluster.running(job)
+            RUNNING.labels(job).set(job_id is not None and self._cluster.state(job_id) == "RUNNING")
+            self._reap(job)
+            if job_id:
+                RECORDS.labels(job).set(self._cluster.records_in(job_id))
+                self._measure_lag(job, topic)
+            elif job not in self._submitting and self._cluster.free_slots() > len(self._submitting):
+                self._submit(job)
+
+    def _submit(self, job: str) -> None:
+        checkpoint = latest_checkpoint(self._settings, job)
+        log.warning("submitting %s from %s", job, checkpoint or "the beginning")
+        command = [sys.executable, "-m", "fieldstream_central.stream.submit", job]
+        self._submitting[job] = subprocess.Popen([*command, checkpoint] if checkpoint else command)
+
+    def _reap(self, job: str) -> None:
+        process = self._submitting.get(job)
+        if process and process.poll() is not None:
+            SUBMISSIONS.labels(job, "failed" if process.returncode else "accepted").inc()
+            if process.returncode:
+                log.error("submitting %s failed; its reason is above, the next try follows", job)
+            del self._submitting[job]
+
+    def _measure_lag(self, job: str, topic: str) -> None:
+        partitions = [TopicPartition(topic, number) for number in range(TOPICS[topic].partitions)]
+        try:
+            group = ConsumerGroupTopicPartitions(f"fieldstream-{job}", partitions)
+            answer = self._admin.list_consumer_group_offsets([group], request_timeout=2)
+            committed = next(iter(answer.values())).result().topic_partitions
+            ends = self._admin.list_offsets(
+                {p: OffsetSpec.latest() for p in partitions},  # type: ignore[no-untyped-call]
+                request_timeout=2,
+            )
+            end = {partition.partition: future.result().offset for partition, future in ends.items()}
+        except KafkaException:
+            return  # Kafka's absence is reported by its own metrics; the last value stands
+        LAG.labels(job).set(sum(end[p.partition] - max(p.offset, 0) for p in committed))

@@ -1,0 +1,56 @@
+"""Submits the job "pipeline": settings and functions here, the whole logic in pipeline.sql."""
+
+from importlib.resources import files
+from string import Template
+
+from pyflink.table import EnvironmentSettings, TableEnvironment
+
+from fieldstream_central.settings import Settings
+from fieldstream_central.stream.cluster import job_configuration
+
+WINDOW_S = 10
+ALLOWED_LATENESS_S = 600
+OUT_OF_ORDER_S = 2  # waits this long before a window closes; what comes later corrects it
+FUNCTIONS = {
+    "decode_reading": "DecodeReading",
+    "previous_max": "PreviousMax",
+    "asset_of": "AssetOf",
+    "pseudonym": "Pseudonym",
+    "window_stats": "WindowStats",
+    "encode_record": "EncodeRecord",
+}
+
+
+def statements(settings: Settings) -> list[str]:
+    """The statements of pipeline.sql, filled in, without comments."""
+    lines = files(__package__).joinpath("pipeline.sql").read_text().splitlines()
+    template = Template("\n".join(line.split("--")[0].rstrip() for line in lines))
+    text = template.substitute(kafka=settings.kafka, window_s=WINDOW_S, out_of_order_s=OUT_OF_ORDER_S)
+    return [part.strip(" ;\n") for part in text.split(";\n") if part.strip(" ;\n")]
+
+
+def submit(settings: Settings, *, restore_from: str | None) -> str:
+    """Starts the job on the cluster, from a checkpoint or savepoint if given. Returns the Flink job id."""
+    table_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    configuration = job_configuration(settings, name="pipeline", restore_from=restore_from) | {
+        "table.exec.emit.late-fire.enabled": "true",
+        "table.exec.emit.late-fire.delay": "1 s",
+        "table.exec.emit.allow-lateness": f"{ALLOWED_LATENESS_S} s",
+        "table.exec.source.idle-timeout": "5 s",
+        "table.local-time-zone": "UTC",
+        # The key is made of the window's own key columns, so the last write per key is the truth already.
+        "table.exec.sink.upsert-materialize": "NONE",
+        "table.exec.sink.not-null-enforcer": "ERROR",
+    }
+    for key, value in configuration.items():
+        table_env.get_config().set(key, value)
+    for name, java_class in FUNCTIONS.items():
+        table_env.execute_sql(f"CREATE TEMPORARY FUNCTION {name} AS 'fieldstream.{java_class}'")
+    inserts = table_env.create_statement_set()
+    for statement in statements(settings):
+        if statement.startswith("INSERT"):
+            inserts.add_insert_sql(statement)
+        else:
+            table_env.execute_sql(statement)
+    client = inserts.execute().get_job_client()
+    return str(client.get_job_id())

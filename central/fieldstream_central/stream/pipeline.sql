@@ -1,0 +1,115 @@
+-- The job "pipeline": raw readings to clean readings, windows and dead letters. No Python runs in it.
+-- Statements end with a semicolon at the end of a line; $names are filled in by pipeline.py.
+
+-- 1. Sources and sinks. Values are framed Avro as bytes: functions decode and encode them, so that one bad
+--    record cannot stop the job and a restart needs no schema registry.
+
+CREATE TEMPORARY TABLE readings_raw (
+  `value` BYTES,
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL,
+  event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, -- the gateway sets it to the reading's ts
+  arrival AS PROCTIME(),
+  -- A clock that runs ahead must not make everybody else late, even if a gateway let it pass.
+  WATERMARK FOR event_time AS
+    LEAST(event_time, CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP_LTZ(3))) - INTERVAL '$out_of_order_s' SECOND
+) WITH (
+  'connector' = 'kafka', 'topic' = 'readings.raw', 'properties.bootstrap.servers' = '$kafka',
+  'properties.group.id' = 'fieldstream-pipeline', 'scan.startup.mode' = 'earliest-offset', 'format' = 'raw'
+);
+
+-- Heartbeats move event time on when no reading comes, so that the last window of a silent fleet closes too.
+-- Each counts as a reading of the metric '' and is left out of the results. Their watermark runs ahead by as
+-- long as they count as active, so that they never hold the readings' windows back.
+CREATE TEMPORARY TABLE heartbeats (
+  gateway_id STRING,
+  heartbeat BYTES,
+  event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  arrival AS PROCTIME(),
+  WATERMARK FOR event_time AS
+    LEAST(event_time, CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP_LTZ(3))) + INTERVAL '2' SECOND
+) WITH (
+  'connector' = 'kafka', 'topic' = 'gateways', 'properties.bootstrap.servers' = '$kafka',
+  'properties.group.id' = 'fieldstream-pipeline', 'scan.startup.mode' = 'latest-offset',
+  'key.format' = 'raw', 'key.fields' = 'gateway_id', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+  'scan.watermark.idle-timeout' = '2s'
+);
+
+CREATE TEMPORARY TABLE readings_clean (device_id STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
+WITH (
+  'connector' = 'kafka', 'topic' = 'readings.clean', 'properties.bootstrap.servers' = '$kafka',
+  'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+  'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
+);
+
+CREATE TEMPORARY TABLE windows (
+  `key` STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', PRIMARY KEY (`key`) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = 'windows', 'properties.bootstrap.servers' = '$kafka',
+  'key.format' = 'raw', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+  'properties.partitioner.class' = 'fieldstream.DevicePartitioner',
+  'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
+);
+
+CREATE TEMPORARY TABLE dead_letters (`key` STRING, `value` BYTES) WITH (
+  'connector' = 'kafka', 'topic' = 'dead-letters', 'properties.bootstrap.servers' = '$kafka',
+  'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'
+);
+
+-- 2. Decode. A row with a reason is a dead letter.
+
+CREATE TEMPORARY VIEW decoded AS
+SELECT raw_.event_time, raw_.arrival, raw_.`partition`, raw_.`offset`, d.*
+FROM readings_raw AS raw_, LATERAL TABLE(decode_reading(raw_.`value`, raw_.event_time)) AS d;
+
+-- 3. Deduplicate. Within (gateway, epoch, device) seq only rises, so what is not above all before it has
+--    been here already: an uplink that did not hear the broker's receipt sends again.
+
+CREATE TEMPORARY VIEW readings AS
+SELECT * FROM (
+  SELECT *, previous_max(seq) OVER (PARTITION BY gateway_id, epoch, device_id ORDER BY arrival) AS seq_before
+  FROM decoded WHERE reason IS NULL
+) WHERE seq_before IS NULL OR seq > seq_before;
+
+-- 4. Every valid reading, enriched and pseudonymised, however late.
+
+INSERT INTO readings_clean
+SELECT r.device_id,
+  encode_record('clean_reading', r.device_id, r.metric, r.ts, r.`value`, COALESCE(r.unit, a.unit), r.quality,
+         r.flags + CASE WHEN a.known THEN 0 ELSE 8 END, -- Flag.UNKNOWN_SENSOR
+         r.gateway_id, r.epoch, r.seq, r.received_at, a.site, a.area, a.asset_id, a.asset_type, pseudonym(r.operator),
+         CURRENT_ROW_TIMESTAMP(), CAST(TIMESTAMPDIFF(SECOND, r.event_time, CURRENT_WATERMARK(r.event_time)) AS BIGINT) * 1000),
+  r.event_time
+FROM readings AS r, LATERAL TABLE(asset_of(r.device_id, r.metric)) AS a;
+
+-- 5. Windows by event time. The group window, because only it sends corrections for late readings.
+
+INSERT INTO windows
+SELECT w.device_id || '/' || w.metric || '/' || CAST(w.start_ms AS STRING),
+  encode_record('window', w.device_id, w.metric, w.start_ms, w.start_ms + $window_s * 1000, a.site, a.area, a.asset_id, a.asset_type, a.unit,
+         w.stats.n, w.stats.mean, w.stats.stddev, w.stats.smallest, w.stats.largest, w.stats.earliest, w.stats.latest,
+         w.stats.first_ts, w.stats.last_ts, a.low_low, a.low, a.high, a.high_high, w.stats.n),
+  TO_TIMESTAMP_LTZ(w.start_ms + $window_s * 1000, 3)
+FROM (
+  SELECT device_id, metric,
+    MIN(ts - MOD(ts, $window_s * 1000)) AS start_ms,
+    window_stats(`value`, ts) AS stats
+  FROM (
+    SELECT device_id, metric, event_time, `value`, ts FROM readings
+    UNION ALL
+    SELECT gateway_id, SUBSTRING(gateway_id, 1, 0), event_time, CAST(CHAR_LENGTH(gateway_id) AS DOUBLE), CAST(0 AS BIGINT)
+    FROM heartbeats
+  )
+  GROUP BY device_id, metric, TUMBLE(event_time, INTERVAL '$window_s' SECOND)
+) AS w, LATERAL TABLE(asset_of(w.device_id, w.metric)) AS a
+WHERE w.metric <> '';
+
+-- 6. What could not be read.
+
+INSERT INTO dead_letters
+SELECT CONCAT('readings.raw/', CAST(`partition` AS STRING)),
+  encode_record('dead_letter', reason, detail, 'pipeline',
+         CONCAT('readings.raw/', CAST(`partition` AS STRING), '/', CAST(`offset` AS STRING)),
+         payload, payload_size, CAST(NULL AS STRING), CAST(NULL AS STRING), '',
+         CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), event_time)
+FROM decoded WHERE reason IS NOT NULL;

@@ -1,0 +1,41 @@
+package fieldstream;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+
+import org.apache.flink.avro.shaded.org.apache.avro.Schema;
+import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericDatumReader;
+import org.apache.flink.avro.shaded.org.apache.avro.generic.GenericRecord;
+import org.apache.flink.avro.shaded.org.apache.avro.io.DecoderFactory;
+import org.apache.flink.table.functions.FunctionContext;
+import org.apache.flink.table.functions.ScalarFunction;
+
+/** Asset of a framed window, or its device when it has none: what detection is keyed by. Null: not a window. */
+public final class AssetKey extends ScalarFunction {
+    private transient Schemas schemas;
+    private transient Schema ours;
+
+    @Override
+    public void open(FunctionContext context) {
+        schemas = new Schemas(context);
+        ours = Schemas.own("window.avsc");
+    }
+
+    public String eval(byte[] value) {
+        if (value == null || value.length <= Schemas.FRAME_BYTES || value[0] != 0) {
+            return null;
+        }
+        Schema writer = schemas.writer(ByteBuffer.wrap(value, 1, 4).getInt());
+        if (writer == null) {
+            return null;
+        }
+        try {
+            GenericRecord window = new GenericDatumReader<GenericRecord>(writer, ours).read(null, DecoderFactory.get()
+                    .binaryDecoder(value, Schemas.FRAME_BYTES, value.length - Schemas.FRAME_BYTES, null));
+            String asset = window.get("asset_id").toString();
+            return asset.isEmpty() ? window.get("device_id").toString() : asset;
+        } catch (IOException | RuntimeException damaged) {
+            return null;
+        }
+    }
+}

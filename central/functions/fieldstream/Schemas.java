@@ -1,0 +1,99 @@
+package fieldstream;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+
+import org.apache.flink.avro.shaded.org.apache.avro.Schema;
+import org.apache.flink.table.functions.FunctionContext;
+
+/** Avro schemas: our own from the jar, writers' by id from the cache folder, else from the registry. */
+final class Schemas {
+    static final int FRAME_BYTES = 5;
+
+    private final Path cache;
+    private final String[] registries;
+    private final Map<Integer, Schema> byId = new ConcurrentHashMap<>();
+
+    Schemas(FunctionContext context) {
+        cache = Path.of(context.getJobParameter("fieldstream.schema-cache", "var/schemas"));
+        registries = context.getJobParameter("fieldstream.registry", "").split(",");
+    }
+
+    /** A schema of this project, by its file name in fieldstream_schemas/avro. */
+    static Schema own(String file) {
+        try (InputStream in = Schemas.class.getResourceAsStream("/avro/" + file)) {
+            return new Schema.Parser().parse(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+        } catch (IOException error) {
+            throw new IllegalStateException("the functions' jar lacks avro/" + file, error);
+        }
+    }
+
+    /** The writer's schema, or null when the registry says that there is none with this id. */
+    Schema writer(int id) {
+        Schema known = byId.get(id);
+        if (known == null) {
+            String text = text(id);
+            if (text == null) {
+                return null;
+            }
+            known = new Schema.Parser().parse(text);
+            byId.put(id, known);
+        }
+        return known;
+    }
+
+    private String text(int id) {
+        Path file = cache.resolve(id + ".avsc");
+        try {
+            if (Files.exists(file)) {
+                return Files.readString(file);
+            }
+            String text = fetch(id);
+            if (text != null) {
+                Path aside = Files.createTempFile(cache, "schema", null);
+                Files.writeString(aside, text);
+                Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
+            }
+            return text;
+        } catch (IOException error) {
+            throw new IllegalStateException("cannot keep schema " + id + " in " + cache, error);
+        }
+    }
+
+    private String fetch(int id) {
+        String problems = "";
+        HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).build();
+        for (String registry : registries) {
+            try {
+                HttpRequest request = HttpRequest.newBuilder(URI.create(registry + "/schemas/ids/" + id + "/schema"))
+                        .timeout(Duration.ofSeconds(3)).build();
+                HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+                if (answer.statusCode() == 200) {
+                    return answer.body();
+                }
+                if (answer.statusCode() == 404) {
+                    return null;
+                }
+                problems += registry + ": HTTP " + answer.statusCode() + "; ";
+            } catch (IOException | IllegalArgumentException error) {
+                problems += registry + ": " + error + "; ";
+            } catch (InterruptedException error) {
+                Thread.currentThread().interrupt();
+                throw new IllegalStateException("interrupted while asking for schema " + id, error);
+            }
+        }
+        // Not a verdict on the record: fail the task and let Flink try again.
+        throw new IllegalStateException("schema " + id + " is not on disk and no registry answered: " + problems);
+    }
+}

@@ -1,0 +1,230 @@
+"""Writes the configuration file of every program of the local stack, from one layout."""
+
+import os
+import secrets
+from pathlib import Path
+
+from local.layout import ROOT, VENV, Layout
+
+
+def write_all(layout: Layout) -> None:
+    """Writes every configuration file and makes every folder. Safe to repeat; secrets are made once."""
+    for folder in ("config", "log", "run", "schemas", "secrets", "flink/conf", "flink/checkpoints", "flink/log",
+                   "mosquitto", "kafka", "clickhouse", "prometheus", "alertmanager", "gateway"):  # fmt: skip
+        (layout.var / folder).mkdir(parents=True, exist_ok=True)
+    key = layout.var / "secrets" / "pseudonym.key"
+    if not key.exists():
+        key.touch(mode=0o600)
+        key.write_text(secrets.token_hex(32))
+    for path, text in {
+        layout.settings_file: settings(layout),
+        layout.config / "kafka.properties": kafka(layout),
+        layout.config / "log4j2.properties": KAFKA_LOG4J,
+        layout.config / "mosquitto.conf": mosquitto(layout),
+        layout.config / "gateway.toml": gateway(layout),
+        layout.config / "prometheus.yml": prometheus(layout),
+        layout.config / "alertmanager.yml": alertmanager(layout),
+        layout.var / "flink/conf/config.yaml": flink(layout),
+    }.items():
+        path.write_text(text)
+    for name in ("log4j-console.properties", "log4j.properties"):
+        (layout.var / "flink/conf" / name).write_text(FLINK_LOG4J)
+
+
+def settings(layout: Layout) -> str:
+    """fieldstream.toml: see fieldstream_central.settings."""
+    return f"""\
+site = "local"
+kafka = "{layout.address("kafka")}"
+registry = ["{layout.url("registry")}/apis/ccompat/v7"]
+schema_cache = "{layout.var}/schemas"
+flink = "{layout.url("flink")}"
+flink_checkpoints = "{layout.var}/flink/checkpoints"
+flink_function_jar = "{ROOT}/var/java/fieldstream-functions.jar"
+clickhouse = "{layout.url("clickhouse")}"
+clickhouse_path = "{layout.var}/clickhouse"
+prometheus = "{layout.url("prometheus")}"
+alertmanager = "{layout.url("alertmanager")}"
+mailbox = "{layout.url("mailbox")}"
+api = "{layout.url("api")}"
+console = "{layout.url("console")}"
+loader_metrics_port = {layout.ports["loader"]}
+alerter_metrics_port = {layout.ports["alerter"]}
+jobs_metrics_port = {layout.ports["jobs"]}
+pseudonym_key_file = "{layout.var}/secrets/pseudonym.key"
+"""
+
+
+def kafka(layout: Layout) -> str:
+    """server.properties of the one broker, which is its own controller."""
+    return f"""\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={layout.address("kafka_controller")}
+listeners=PLAINTEXT://{layout.address("kafka")},CONTROLLER://{layout.address("kafka_controller")}
+advertised.listeners=PLAINTEXT://{layout.address("kafka")}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={layout.var}/kafka
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+KAFKA_LOG4J = """\
+appender.stdout.type=Console
+appender.stdout.name=STDOUT
+appender.stdout.layout.type=PatternLayout
+appender.stdout.layout.pattern=%d %p %c{1} %m%n
+rootLogger.level=WARN
+rootLogger.appenderRefs=stdout
+rootLogger.appenderRef.stdout.ref=STDOUT
+"""
+
+FLINK_LOG4J = """\
+appender.console.type=Console
+appender.console.name=ConsoleAppender
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d %p %c{1} %m%n%xEx
+rootLogger.level=WARN
+rootLogger.appenderRefs=console
+rootLogger.appenderRef.console.ref=ConsoleAppender
+logger.runtime.name=org.apache.flink.runtime.executiongraph
+logger.runtime.level=INFO
+"""
+
+
+def mosquitto(layout: Layout) -> str:
+    """The MQTT broker: loopback only, sessions kept over a restart, no bound on what waits for the gateway."""
+    return f"""\
+listener {layout.ports["mqtt"]} 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location {layout.var}/mosquitto/
+autosave_interval 60
+max_queued_messages 0
+max_inflight_messages 2000
+set_tcp_nodelay true
+log_dest stdout
+log_type error
+log_type warning
+{"user root" if os.geteuid() == 0 else ""}
+"""
+
+
+def gateway(layout: Layout) -> str:
+    """The gateway of this machine."""
+    return f"""\
+gateway_id = "gateway-local"
+state_dir = "{layout.var}/gateway"
+
+[mqtt]
+url = "mqtt://{layout.address("mqtt")}"
+
+[kafka]
+bootstrap = "{layout.address("kafka")}"
+
+[registry]
+urls = ["{layout.url("registry")}/apis/ccompat/v7"]
+cache_dir = "{layout.var}/schemas"
+
+[http]
+port = {layout.ports["gateway"]}
+"""
+
+
+def flink(layout: Layout) -> str:
+    """Flink's config.yaml. A checkpoint every 2 s; a lost TaskManager is noticed within 10 s."""
+    return f"""\
+jobmanager.rpc.address: 127.0.0.1
+jobmanager.rpc.port: {layout.ports["flink_rpc"]}
+jobmanager.bind-host: 127.0.0.1
+jobmanager.memory.process.size: 768m
+jobmanager.execution.failover-strategy: region
+taskmanager.bind-host: 127.0.0.1
+taskmanager.host: 127.0.0.1
+taskmanager.memory.process.size: 1536m
+taskmanager.memory.managed.size: 320m
+taskmanager.memory.network.min: 64m
+taskmanager.memory.network.max: 64m
+taskmanager.memory.jvm-metaspace.size: 256m
+taskmanager.numberOfTaskSlots: 4
+parallelism.default: 1
+rest.address: 127.0.0.1
+rest.bind-address: 127.0.0.1
+rest.port: {layout.ports["flink"]}
+heartbeat.interval: 2000
+heartbeat.timeout: 10000
+state.backend.type: rocksdb
+execution.checkpointing.interval: 2s
+execution.checkpointing.timeout: 60s
+execution.checkpointing.tolerable-failed-checkpoints: 1000
+execution.checkpointing.incremental: true
+execution.checkpointing.num-retained: 3
+execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION
+execution.checkpointing.dir: file://{layout.var}/flink/checkpoints
+restart-strategy.type: exponential-delay
+restart-strategy.exponential-delay.initial-backoff: 1s
+restart-strategy.exponential-delay.max-backoff: 10s
+python.executable: {VENV}/bin/python
+python.client.executable: {VENV}/bin/python
+python.fn-execution.bundle.time: 100
+python.fn-execution.bundle.size: 20000
+python.state.cache-size: 20000
+io.tmp.dirs: {layout.var}/flink/tmp
+"""
+
+
+def prometheus(layout: Layout) -> str:
+    """Scrapes every program of the stack each 2 s."""
+    targets = "\n".join(
+        f"""\
+  - job_name: {name}
+    static_configs: [{{targets: ["{layout.address(name)}"]}}]"""
+        for name in ("gateway", "loader", "alerter", "jobs", "api", "alertmanager")
+    )
+    return f"""\
+global: {{scrape_interval: 2s, evaluation_interval: 5s}}
+rule_files: ["{ROOT}/deploy/rules/*.yml"]
+alerting:
+  alertmanagers: [{{static_configs: [{{targets: ["{layout.address("alertmanager")}"]}}]}}]
+scrape_configs:
+{targets}
+"""
+
+
+def alertmanager(layout: Layout) -> str:
+    """One notification per incident: grouped by asset, to a webhook and by e-mail, resolution included."""
+    return f"""\
+global:
+  smtp_smarthost: "{layout.address("smtp")}"
+  smtp_from: fieldstream@localhost
+  smtp_require_tls: false
+  resolve_timeout: 5m
+route:
+  receiver: on-call
+  group_by: [site, asset]
+  group_wait: 1s
+  group_interval: 10s
+  repeat_interval: 4h
+receivers:
+  - name: on-call
+    webhook_configs: [{{url: "{layout.url("mailbox")}/webhook", send_resolved: true}}]
+    email_configs: [{{to: on-call@localhost, send_resolved: true}}]
+"""
+
+
+def path_of(program: str) -> Path | None:
+    """Where a program from a Debian package lies; None if it is missing."""
+    for folder in (*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/usr/local/sbin"):
+        candidate = Path(folder) / program
+        if candidate.is_file():
+            return candidate
+    return None

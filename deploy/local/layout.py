@@ -1,0 +1,75 @@
+"""Where the local stack lives: its folder and its ports. All ports are on 127.0.0.1.
+
+FIELDSTREAM_VAR names another folder, FIELDSTREAM_PORT_OFFSET is added to every port (two stacks can run side
+by side), FIELDSTREAM_PORT_<NAME> sets one port.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+JAVA_PARTS = ROOT / "var" / "java"
+
+DEFAULT_PORTS = {
+    "mqtt": 1883,
+    "kafka": 9092,
+    "kafka_controller": 9094,
+    "registry": 8085,
+    "registry_management": 8086,
+    "flink": 8082,
+    "flink_rpc": 6123,
+    "clickhouse": 8123,
+    "api": 8000,
+    "console": 8080,
+    "prometheus": 9090,
+    "alertmanager": 9093,
+    "gateway": 9108,
+    "loader": 9109,
+    "alerter": 9110,
+    "jobs": 9111,
+    "mailbox": 9112,
+    "smtp": 2525,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One local stack: its folder (`var`) and its ports by name."""
+
+    var: Path
+    ports: dict[str, int] = field(default_factory=lambda: dict(DEFAULT_PORTS))
+
+    @classmethod
+    def from_environment(cls) -> "Layout":
+        """The stack that the environment names, by default the one in var/ on the contract's ports."""
+        offset = int(os.environ.get("FIELDSTREAM_PORT_OFFSET", "0"))
+        ports = {
+            name: int(os.environ.get(f"FIELDSTREAM_PORT_{name.upper()}", port + offset))
+            for name, port in DEFAULT_PORTS.items()
+        }
+        return cls(Path(os.environ.get("FIELDSTREAM_VAR", ROOT / "var")).absolute(), ports)
+
+    def url(self, name: str) -> str:
+        """HTTP address of a program by the name of its port."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def address(self, name: str) -> str:
+        """host:port of a program."""
+        return f"127.0.0.1:{self.ports[name]}"
+
+    @property
+    def config(self) -> Path:
+        """Folder of the generated configuration files."""
+        return self.var / "config"
+
+    @property
+    def settings_file(self) -> Path:
+        """Settings of the centre's programs."""
+        return self.config / "fieldstream.toml"
+
+    @property
+    def logs(self) -> Path:
+        """Folder with one log file per program."""
+        return self.var / "log"

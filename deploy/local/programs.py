@@ -1,0 +1,171 @@
+"""The programs of the local stack: how each is started and how one sees that it is ready."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from local.configs import path_of
+from local.install import java_home
+from local.layout import JAVA_PARTS, ROOT, VENV, Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One supervised program. `ready` is asked again and again until it says true."""
+
+    name: str
+    command: str
+    ready: Callable[[], bool]
+    ports: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    stop_wait_s: int = 15
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Ready when a GET of `url` gives status 200."""
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - loopback
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return ready
+
+
+def listens(port: int) -> Callable[[], bool]:
+    """Ready when the port accepts a connection."""
+
+    def ready() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    return ready
+
+
+def outside_parts(layout: Layout) -> list[Program]:
+    """Everything that is not ours. They need nothing of each other, but the registry needs Kafka."""
+    java = java_home() / "bin/java"
+    flink_env = {
+        "JAVA_HOME": str(java_home()),
+        "FLINK_CONF_DIR": f"{layout.var}/flink/conf",
+        "FLINK_LOG_DIR": f"{layout.var}/flink/log",
+        "PATH": f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "FIELDSTREAM_CONFIG": str(layout.settings_file),
+    }
+    kafka_cp = f"{JAVA_PARTS}/kafka/*"
+    return [
+        Program(
+            name="kafka",
+            command=f"{java} -Xmx512m -Xms256m -XX:+UseSerialGC "
+            f"-Dlog4j2.configurationFile={layout.config}/log4j2.properties -cp {kafka_cp} "
+            f"kafka.Kafka {layout.config}/kafka.properties",
+            ready=listens(layout.ports["kafka"]),
+            ports=("kafka", "kafka_controller"),
+            stop_wait_s=30,
+        ),
+        Program(
+            name="mosquitto",
+            command=f"{path_of('mosquitto')} -c {layout.config}/mosquitto.conf",
+            ready=listens(layout.ports["mqtt"]),
+            ports=("mqtt",),
+        ),
+        Program(
+            name="flink-jobmanager",
+            command=f"{JAVA_PARTS}/flink/bin/jobmanager.sh start-foreground",
+            ready=answers(f"{layout.url('flink')}/overview"),
+            ports=("flink", "flink_rpc"),
+            environment=flink_env,
+        ),
+        Program(
+            name="flink-taskmanager",
+            command=f"{JAVA_PARTS}/flink/bin/taskmanager.sh start-foreground",
+            ready=lambda: True,
+            environment=flink_env,
+        ),
+        Program(
+            name="clickhouse",
+            command=f"{VENV}/bin/fieldstream store serve --path {layout.var}/clickhouse "
+            f"--port {layout.ports['clickhouse']}",
+            ready=answers(f"{layout.url('clickhouse')}/ping"),
+            ports=("clickhouse",),
+            environment=ours(layout),
+            stop_wait_s=30,
+        ),
+        Program(
+            name="alertmanager",
+            command=f"{path_of('prometheus-alertmanager')} --config.file={layout.config}/alertmanager.yml "
+            f"--storage.path={layout.var}/alertmanager --cluster.listen-address= "
+            f"--web.listen-address={layout.address('alertmanager')} --log.level=warn",
+            ready=answers(f"{layout.url('alertmanager')}/-/ready"),
+            ports=("alertmanager",),
+        ),
+        Program(
+            name="prometheus",
+            command=f"{path_of('prometheus')} --config.file={layout.config}/prometheus.yml "
+            f"--storage.tsdb.path={layout.var}/prometheus --storage.tsdb.retention.time=2d "
+            f"--web.listen-address={layout.address('prometheus')} --log.level=warn",
+            ready=answers(f"{layout.url('prometheus')}/-/ready"),
+            ports=("prometheus",),
+        ),
+        Program(
+            name="mailbox",
+            command=f"{VENV}/bin/python -m local.mailbox --http-port {layout.ports['mailbox']} "
+            f"--smtp-port {layout.ports['smtp']} --file {layout.var}/notifications.jsonl",
+            ready=answers(f"{layout.url('mailbox')}/notifications"),
+            ports=("mailbox", "smtp"),
+            environment=ours(layout) | {"PYTHONPATH": str(ROOT / "deploy")},
+        ),
+    ]
+
+
+def registry(layout: Layout) -> Program:
+    """The schema registry, kept in Kafka."""
+    return Program(
+        name="registry",
+        command=f"{java_home()}/bin/java -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "
+        f"-jar {JAVA_PARTS}/registry/quarkus-run.jar",
+        ready=answers(f"{layout.url('registry')}/apis/ccompat/v7/subjects"),
+        ports=("registry", "registry_management"),
+        environment={
+            "QUARKUS_HTTP_HOST": "127.0.0.1",
+            "QUARKUS_HTTP_PORT": str(layout.ports["registry"]),
+            "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
+            "QUARKUS_MANAGEMENT_PORT": str(layout.ports["registry_management"]),
+            "APICURIO_STORAGE_KIND": "kafkasql",
+            "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": layout.address("kafka"),
+        },
+    )
+
+
+def our_programs(layout: Layout) -> list[Program]:
+    """Ours, in the order a reading meets them. Each waits by itself for what it needs."""
+
+    def program(name: str, command: str, path: str, port: str) -> Program:
+        return Program(
+            name=name,
+            command=f"{VENV}/bin/{command}",
+            ready=answers(layout.url(port) + path),
+            ports=(port,),
+            environment=ours(layout),
+        )
+
+    return [
+        program("gateway", f"fieldstream-gateway run --config {layout.config}/gateway.toml", "/readyz", "gateway"),
+        program("jobs", "fieldstream jobs run", "/metrics", "jobs"),
+        program("loader", "fieldstream loader", "/metrics", "loader"),
+        program("alerter", "fieldstream alerter", "/metrics", "alerter"),
+        program("api", f"fieldstream api --port {layout.ports['api']}", "/healthz", "api"),
+        program("console", f"fieldstream console --port {layout.ports['console']}", "/", "console"),
+    ]
+
+
+def ours(layout: Layout) -> dict[str, str]:
+    """Environment of our own programs."""
+    return {"FIELDSTREAM_CONFIG": str(layout.settings_file), "JAVA_HOME": str(java_home()), "PYTHONUNBUFFERED": "1"}
