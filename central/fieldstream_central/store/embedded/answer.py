@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chdb.state.sqlitelike import Connection
+
 from fieldstream_central.store.embedded import statement
 from fieldstream_central.store.embedded.access import User
 from fieldstream_central.store.embedded.engine import Engine, EngineError, quote, run

@@ -1,0 +1,101 @@
+"""Brings a ClickHouse to the current schema: numbered SQL files, each applied once and recorded.
+
+Statements are written so that running one again does no harm: a migration that was interrupted is run
+again from its start. A file that was applied must not be edited any more; a changed one is reported.
+"""
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+
+from fieldstream_central.store.clickhouse import ClickHouse, UnreachableError
+
+log = logging.getLogger("fieldstream.migrate")
+
+_PREPARE = (
+    "CREATE DATABASE IF NOT EXISTS fieldstream",
+    """CREATE TABLE IF NOT EXISTS fieldstream.migrations
+    (number UInt32, name String, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'))
+    ENGINE = ReplacingMergeTree ORDER BY number""",
+)
+
+
+class MigrationError(Exception):
+    """The database's schema and this version's migrations do not fit together."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of store/schema."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the statements, comments left out: those may be improved."""
+        return hashlib.sha256("\n".join(self.statements).encode()).hexdigest()
+
+    @property
+    def statements(self) -> list[str]:
+        """Its statements, without comments."""
+        lines = [line for line in self.text.splitlines() if not line.lstrip().startswith("--")]
+        return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip().rstrip(";")]
+
+
+def migrations() -> list[Migration]:
+    """All migrations of this version, in order."""
+    found = files("fieldstream_central.store").joinpath("schema").iterdir()
+    parts = [(path.name.removesuffix(".sql").partition("_"), path) for path in found if path.name.endswith(".sql")]
+    return sorted(
+        (Migration(int(number), name, path.read_text()) for (number, _, name), path in parts),
+        key=lambda migration: migration.number,
+    )
+
+
+def migrate(url: str, *, wait_s: float = 60.0) -> list[str]:
+    """Applies what is missing; waits up to `wait_s` for ClickHouse. Names of the migrations applied now.
+
+    Raises MigrationError when the database is newer than this program or an applied file was changed;
+    ClickHouseError when ClickHouse refuses or does not answer.
+    """
+    with ClickHouse(url, timeout_s=300.0) as clickhouse:
+        _wait(clickhouse, wait_s)
+        for statement in _PREPARE:
+            clickhouse.execute(statement)
+        applied = {row["number"]: row for row in clickhouse.rows("SELECT * FROM fieldstream.migrations FINAL")}
+        known = migrations()
+        newest = max((migration.number for migration in known), default=0)
+        if beyond := [number for number in applied if number > newest]:
+            raise MigrationError(f"the database has migrations {beyond}, newer than this program's {newest}")
+        done = []
+        for migration in known:
+            if migration.number in applied:
+                if applied[migration.number]["sha256"] != migration.sha256:
+                    raise MigrationError(f"{migration.number:04d}_{migration.name} was changed after it was applied")
+                continue
+            for statement in migration.statements:
+                clickhouse.execute(statement)
+            clickhouse.execute(
+                "INSERT INTO fieldstream.migrations (number, name, sha256) "
+                "VALUES ({number:UInt32}, {name:String}, {sha:String})",
+                {"number": migration.number, "name": migration.name, "sha": migration.sha256},
+            )
+            log.info("applied %04d_%s", migration.number, migration.name)
+            done.append(f"{migration.number:04d}_{migration.name}")
+        return done
+
+
+def _wait(clickhouse: ClickHouse, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            clickhouse.execute("SELECT 1")
+            return
+        except UnreachableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
