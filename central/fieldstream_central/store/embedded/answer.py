@@ -59,7 +59,9 @@ def _prepare(connection: Connection, request: Request, user: User) -> None:
         settings = _LIKE_A_SERVER | dict(request.settings) | dict(user.settings)
     if request.database:
         run(connection, f"USE `{request.database.replace('`', '')}`")
-    readonly = ", readonly = 1" if user.readonly else ", readonly = 2" if request.reading_only else ""
+    asked = request.settings.get("readonly", "0")
+    level = "1" if user.readonly else asked if asked in ("1", "2") else "2" if request.reading_only else ""
+    readonly = f", readonly = {level}" if level else ""
     names = [name for name in settings if name != "readonly"]
     bad = next((name for name in names if not name.replace("_", "").isalnum()), None)
     if bad is not None:

@@ -1,0 +1,185 @@
+"""Completeness: what every gateway accepted, against what arrived.
+
+A gateway numbers everything it accepts, readings and dead letters, 1, 2, 3, ... within an epoch, and says in
+its heartbeat how far it has come. So what is missing can be told exactly, and by number. Places that arrived
+but were not announced yet (the heartbeat is up to 10 s old) raise `accepted`.
+
+`missing` counts what the gateway says Kafka has confirmed (last_sent_seq) and the store has not; what still
+waits in the gateway's spool or is on its way is `underway`. Missing is taken from a heartbeat that is at
+least `settle_s` old, so that a reading in flight is not called missing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fieldstream_central.store.clickhouse import ClickHouse
+
+# Gateway to ClickHouse takes about 2 s; a job that is restarted holds readings back for some more.
+SETTLE_S = 20
+MAX_RANGES = 100
+
+# Per gateway and epoch: the newest heartbeat, and the newest that has settled.
+_HEARTBEATS = """
+SELECT gateway_id, epoch, max(last_seq) AS last_seq, max(last_sent_seq) AS last_sent,
+    maxIf(last_sent_seq, ts <= now64(3) - INTERVAL {settle:UInt32} SECOND) AS settled,
+    toString(max(ts)) AS heartbeat, argMax(state, ts) AS state, argMax(spool_readings, ts) AS spool
+FROM fieldstream.gateways_data WHERE {gateway:String} IN ('', gateway_id)
+GROUP BY gateway_id, epoch
+"""
+
+_ARRIVED = """
+SELECT gateway_id, epoch, max(last) AS last, sumIf(n, kind = 'reading') AS stored,
+    sumIf(n, kind = 'dead-letter') AS dead_lettered
+FROM (SELECT gateway_id, epoch, kind, bucket, groupBitmapMerge(places) AS n,
+        bitmapMax(groupBitmapMergeState(places)) AS last
+    FROM fieldstream.arrived_data WHERE {gateway:String} IN ('', gateway_id)
+    GROUP BY gateway_id, epoch, kind, bucket)
+GROUP BY gateway_id, epoch
+"""
+
+# Places by bucket, so that a gap is looked for only where the count says that there is one.
+_BUCKETS = """
+SELECT gateway_id, epoch, bucket, groupBitmapMerge(places) AS n FROM fieldstream.arrived_data
+WHERE {gateway:String} IN ('', gateway_id)
+GROUP BY gateway_id, epoch, bucket ORDER BY gateway_id, epoch, bucket
+"""
+
+# Gaps inside one bucket: the distance from each place to the next, up to `upto`.
+_GAPS = """
+WITH arrayConcat([toUInt64({floor:Int64})], arraySort(bitmapToArray(bitmapSubsetInRange(
+        groupBitmapMergeState(places), toUInt64({floor:Int64} + 1), toUInt64({upto:Int64} + 1)))),
+        [toUInt64({upto:Int64} + 1)]) AS places_here
+SELECT tupleElement(gap, 1) + 1 AS first, tupleElement(gap, 2) - 1 AS last FROM
+(SELECT arrayJoin(arrayFilter(pair -> pair.2 > pair.1 + 1,
+    arrayZip(arrayPopBack(places_here), arrayPopFront(places_here)))) AS gap
+ FROM fieldstream.arrived_data
+ WHERE gateway_id = {gateway:String} AND epoch = {epoch:Int64} AND bucket = {bucket:Int64})
+ORDER BY first
+"""
+
+_DUPLICATES = """
+SELECT gateway_id, epoch, count() - uniqExact(seq) AS duplicates FROM fieldstream.readings
+WHERE ts >= now64(3) - INTERVAL {hours:UInt32} HOUR AND {gateway:String} IN ('', gateway_id)
+GROUP BY gateway_id, epoch
+"""
+
+_BUCKET_PLACES = 1_048_576
+
+
+@dataclass
+class Completeness:
+    """One gateway's epoch. `missing_ranges` are seq from and to, both inclusive, at most MAX_RANGES of them."""
+
+    gateway_id: str
+    epoch: int
+    accepted: int
+    stored: int
+    dead_lettered: int
+    missing: int
+    duplicates: int
+    underway: int
+    checked_until: int
+    heartbeat: str | None = None
+    state: str = "unknown"
+    missing_ranges: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing missing, nothing double."""
+        return self.missing == 0 and self.duplicates == 0
+
+    def as_row(self) -> dict[str, Any]:
+        """For JSON."""
+        return self.__dict__ | {"complete": self.complete}
+
+    def sentence(self) -> str:
+        """As an operator reads it."""
+        line = f"accepted {self.accepted:,}, stored {self.stored:,}, "
+        if self.dead_lettered:
+            line += f"dead letters {self.dead_lettered:,}, "
+        line += f"missing {self.missing:,}, duplicates {self.duplicates:,}"
+        return line + (f", underway {self.underway:,}" if self.underway else "")
+
+
+def audit(
+    clickhouse: ClickHouse, *, gateway_id: str = "", settle_s: int = SETTLE_S, duplicate_hours: int = 24
+) -> list[Completeness]:
+    """Every gateway and epoch, or one gateway's. Duplicates are looked for among readings of the last hours.
+
+    Raises ClickHouseError.
+    """
+    params = {"gateway": gateway_id, "settle": settle_s, "hours": duplicate_hours}
+    beats = {(row["gateway_id"], row["epoch"]): row for row in clickhouse.rows(_HEARTBEATS, params)}
+    arrived = {(row["gateway_id"], row["epoch"]): row for row in clickhouse.rows(_ARRIVED, params)}
+    doubles = {(row["gateway_id"], row["epoch"]): row["duplicates"] for row in clickhouse.rows(_DUPLICATES, params)}
+    buckets: dict[tuple[str, int], dict[int, int]] = {}
+    for row in clickhouse.rows(_BUCKETS, params):
+        buckets.setdefault((row["gateway_id"], row["epoch"]), {})[row["bucket"]] = row["n"]
+    return [
+        _completeness(
+            clickhouse,
+            key,
+            beat=beats.get(key),
+            arrived=arrived.get(key),
+            buckets=buckets.get(key, {}),
+            duplicates=doubles.get(key, 0),
+        )
+        for key in sorted(set(beats) | set(arrived))
+    ]
+
+
+def _completeness(
+    clickhouse: ClickHouse,
+    key: tuple[str, int],
+    *,
+    beat: dict[str, Any] | None,
+    arrived: dict[str, Any] | None,
+    buckets: dict[int, int],
+    duplicates: int,
+) -> Completeness:
+    last_arrived = arrived["last"] if arrived else 0
+    accepted = max(beat["last_seq"] if beat else 0, last_arrived)
+    # Without any heartbeat only what lies before the last arrival can be judged.
+    checked = max(beat["settled"], 0) if beat else last_arrived
+    ranges = _gaps(clickhouse, key, buckets, checked)
+    missing = sum(last - first + 1 for first, last in ranges)
+    total = sum(buckets.values())
+    return Completeness(
+        gateway_id=key[0],
+        epoch=key[1],
+        accepted=accepted,
+        stored=arrived["stored"] if arrived else 0,
+        dead_lettered=arrived["dead_lettered"] if arrived else 0,
+        missing=missing,
+        duplicates=duplicates,
+        underway=max(0, accepted - total - missing),
+        checked_until=checked,
+        heartbeat=beat["heartbeat"] if beat else None,
+        state=beat["state"] if beat else "unknown",
+        missing_ranges=ranges[:MAX_RANGES],
+    )
+
+
+def _gaps(clickhouse: ClickHouse, key: tuple[str, int], buckets: dict[int, int], checked: int) -> list[tuple[int, int]]:
+    """Ranges of seq from 1 to `checked` that have not arrived."""
+    found: list[tuple[int, int]] = []
+    for bucket in range(checked // _BUCKET_PLACES + 1):
+        floor = max(bucket * _BUCKET_PLACES - 1, 0)
+        upto = min((bucket + 1) * _BUCKET_PLACES - 1, checked)
+        here = buckets.get(bucket, 0)
+        if here == 0 and upto > floor:
+            found.append((floor + 1, upto))
+        elif here < upto - floor or bucket == checked // _BUCKET_PLACES:
+            params = {"gateway": key[0], "epoch": key[1], "bucket": bucket, "floor": floor, "upto": upto}
+            found += [(row["first"], row["last"]) for row in clickhouse.rows(_GAPS, params)]
+    return _joined(found)
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined

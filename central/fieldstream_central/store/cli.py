@@ -1,0 +1,113 @@
+"""`fieldstream store ...`, `fieldstream loader`, `fieldstream audit`."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fieldstream_central.settings import load_settings
+from fieldstream_central.store.audit import audit
+from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError
+from fieldstream_central.store.migrate import MigrationError
+from fieldstream_central.store.migrate import migrate as run_migrations
+from fieldstream_central.store.status import table_status
+
+app = typer.Typer(help="The ClickHouse store.", no_args_is_help=True)
+console = Console()
+
+
+def _logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _fail(error: Exception) -> typer.Exit:
+    typer.echo(f"{error}", err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def serve(
+    path: Annotated[Path | None, typer.Option(help="data directory; default: clickhouse_path of the settings")] = None,
+    host: str = "127.0.0.1",
+    port: int = 8123,
+    memory_mb: Annotated[int, typer.Option(help="bound for queries, merges and caches together")] = 1500,
+    users: Annotated[Path | None, typer.Option(help="TOML file of users; without it: default, no password")] = None,
+) -> None:
+    """Serve the embedded ClickHouse engine over HTTP."""
+    from fieldstream_central.store.embedded.server import serve as serve_engine
+
+    _logging()
+    data = path or load_settings().clickhouse_path
+    raise typer.Exit(serve_engine(data, host=host, port=port, memory_mb=memory_mb, users=users))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schema to this version."""
+    _logging()
+    try:
+        done = run_migrations(load_settings().clickhouse)
+    except (ClickHouseError, MigrationError) as error:
+        raise _fail(error) from error
+    typer.echo(f"applied: {', '.join(done)}" if done else "nothing to do")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Rows, bytes per row, parts and merges of every table."""
+    try:
+        with ClickHouse(load_settings().clickhouse) as clickhouse:
+            rows = table_status(clickhouse)
+    except ClickHouseError as error:
+        raise _fail(error) from error
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("table", "rows", "bytes", "bytes/row", "ratio", "parts", "merging")
+    for row in rows:
+        table.add_row(
+            row["table"],
+            f"{row['rows']:,}",
+            f"{row['bytes']:,}",
+            f"{row['bytes_per_row']:.2f}",
+            f"{row['ratio']:.1f}",
+            str(row["parts"]),
+            str(row["merges"]),
+        )
+    console.print(table)
+
+
+def loader() -> None:
+    """Load the topics into ClickHouse."""
+    from fieldstream_central.store.loader import main
+
+    main()
+
+
+def audit_command(
+    gateway: Annotated[str, typer.Option(help="only this gateway")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    settle_s: Annotated[int, typer.Option(help="how old a heartbeat must be to judge by it, seconds")] = 20,
+) -> None:
+    """Per gateway and epoch: accepted, stored, dead-lettered, missing, duplicates. Exit 1 if not complete."""
+    try:
+        with ClickHouse(load_settings().clickhouse) as clickhouse:
+            found = audit(clickhouse, gateway_id=gateway, settle_s=settle_s)
+    except ClickHouseError as error:
+        raise _fail(error) from error
+    if as_json:
+        typer.echo(json.dumps([item.as_row() for item in found]))
+    else:
+        for item in found:
+            typer.echo(f"{item.gateway_id} epoch {item.epoch}: {item.sentence()}")
+            if item.missing_ranges:
+                typer.echo("  missing seq " + ", ".join(f"{first}-{last}" for first, last in item.missing_ranges))
+        if not found:
+            typer.echo("no gateway has reported yet")
+    sys.exit(0 if all(item.complete for item in found) else 1)
