@@ -1,0 +1,1 @@
+"""The commands of `fieldstream-gateway`, one module each."""

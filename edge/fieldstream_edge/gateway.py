@@ -1,0 +1,151 @@
+"""Wires the hops of the gateway together, and runs them until it is told to stop."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from fieldstream_schemas.registry import SchemaRegistry
+
+from fieldstream_edge import metrics
+from fieldstream_edge.config import GatewaySettings
+from fieldstream_edge.counters import Counters
+from fieldstream_edge.health import HealthServer
+from fieldstream_edge.intake.acceptor import Acceptor
+from fieldstream_edge.intake.connection import Mqtt5Intake
+from fieldstream_edge.spool.ledger import Spool
+from fieldstream_edge.uplink.heartbeat import Heartbeat, encode
+from fieldstream_edge.uplink.producer import Uplink
+
+log = logging.getLogger(__name__)
+_CLOCK_STEP_S = 5.0
+
+
+class Gateway:
+    """One gateway process. Construction takes ownership of the spool; `run` blocks until `stop`."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Raises SpoolError, OSError with a message for the operator."""
+        self.settings = settings
+        Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
+        self.counters = Counters()
+        self.spool = Spool(settings.spool_dir, settings.gateway_id, settings.spool)
+        try:
+            self._health = HealthServer(settings.http, self.status, self.metrics)
+        except OSError:
+            self.spool.close()
+            raise
+        self._heartbeat = Heartbeat(settings, self.spool, self.counters)
+        self._acceptor = Acceptor(self.spool, self.counters, settings.intake)
+        registry = SchemaRegistry(settings.registry.urls, settings.schema_dir)
+        self._uplink = Uplink(settings, self.spool, registry, self.counters)
+        self._intakes = [
+            Mqtt5Intake(settings, number, self._acceptor, self.counters) for number in range(len(settings.mqtt))
+        ]
+        self._stopping = threading.Event()
+        self._reload = threading.Event()
+
+    def run(self) -> None:
+        """Runs until SIGTERM, SIGINT or `stop`. Everything accepted by then is in the spool or delivered."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        self._health.start()
+        self._uplink.start()
+        for intake in self._intakes:
+            intake.start()
+        log.info(
+            "gateway %s %s: epoch %d, %d entries waiting, status on port %d",
+            self.settings.gateway_id, self._heartbeat.config_hash, self.spool.epoch, self.spool.undelivered, self._health.port,
+        )  # fmt: skip
+        _notify("READY=1")
+        try:
+            self._watch()
+        finally:
+            self._shut_down()
+
+    def stop(self) -> None:
+        """Asks `run` to end."""
+        self._stopping.set()
+
+    def _watch(self) -> None:
+        """Heartbeats, and a look at the clock and the threads, every second."""
+        due, state = time.monotonic(), "starting"
+        wall = time.time() - time.monotonic()
+        while not self._stopping.wait(0.2 if state == "starting" else 1.0):
+            offset = time.time() - time.monotonic()
+            if abs(offset - wall) > _CLOCK_STEP_S:
+                self.counters.clock_steps += 1
+                log.warning("the gateway's clock jumped by %+.1f s", offset - wall)
+            wall = offset
+            if time.monotonic() >= due and self._beat(state):
+                state = "running"
+                due = time.monotonic() + self.settings.heartbeat_s
+            for thread in (*self._intakes, self._uplink):
+                if not thread.is_alive():
+                    raise RuntimeError(f"thread {thread.name} has ended unexpectedly; see the log above")
+            _notify("WATCHDOG=1")
+
+    def _beat(self, state: str) -> bool:
+        status = self.status()
+        if state == "running" and not status["ready"]:
+            state = "degraded"
+        record = self._heartbeat.record(
+            state, oldest_received_ms=self._uplink.oldest_received_ms, offsets=self._acceptor.offset_samples
+        )
+        self.counters.heartbeats += 1
+        return self._uplink.send_status(self.settings.gateway_id.encode(), lambda frame: encode(record, frame))
+
+    def _shut_down(self) -> None:
+        _notify("STOPPING=1")
+        for intake in self._intakes:
+            intake.stop()
+        for intake in self._intakes:
+            intake.join(10)
+        self._beat("stopping")
+        self._uplink.stop()
+        self._uplink.join(15)
+        self._health.stop()
+        waiting = self.spool.undelivered
+        with self._acceptor.lock:
+            self.spool.close()
+        log.info("stopped; %d entries wait in the spool", waiting)
+
+    def status(self) -> dict[str, Any]:
+        """How the gateway is, as served on /status.json: the heartbeat's fields and more."""
+        record = self._heartbeat.record(
+            "running", oldest_received_ms=self._uplink.oldest_received_ms, offsets=self._acceptor.offset_samples
+        )
+        problems = [f"MQTT {intake.broker.url}: {intake.problem}" for intake in self._intakes if intake.problem]
+        if not self._uplink.connected:
+            problems.append(f"Kafka {self.settings.kafka.bootstrap}: {self._uplink.problem}")
+        accepting = all(intake.connected and not intake.problem for intake in self._intakes)
+        return record | {
+            "ready": accepting and self._uplink.connected,
+            "accepting": accepting,
+            "mqtt_connected": all(intake.connected for intake in self._intakes),
+            "kafka_connected": self._uplink.connected,
+            "problems": problems,
+            "messages": self.counters.messages,
+            "readings": self.counters.readings,
+            "delivered": self.counters.delivered,
+            "reasons": dict(self.counters.reasons),
+            "flags": dict(self.counters.flags),
+        }
+
+    def metrics(self) -> str:
+        """Metrics in Prometheus text format."""
+        return metrics.render(self.counters, self.spool, self.status())
+
+
+def _notify(state: str) -> None:
+    """Tells systemd, when it started us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        if address.startswith("@"):
+            address = "\0" + address[1:]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.sendto(state.encode(), address)

@@ -1,0 +1,295 @@
+"""From messages to the spool: decode, judge the time, recognise what came before, store, and only then acknowledge.
+
+Several brokers' threads share one acceptor. `accept` and `commit` run under `lock`; whatever is pending is committed
+together, so a duplicate is never acknowledged before its original is durable.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, names
+
+from fieldstream_edge.config import IntakeSettings
+from fieldstream_edge.counters import Counters
+from fieldstream_edge.event_time import OLDEST_MS, judge
+from fieldstream_edge.identity import Identity, Series
+from fieldstream_edge.intake.topics import Route, route
+from fieldstream_edge.payloads.decoded import Decoded, Item, PayloadError, Refused
+from fieldstream_edge.payloads.json import MAX_TEXT, decode_device, decode_metric
+from fieldstream_edge.redelivery import Redeliveries
+from fieldstream_edge.spool.batch import Batch, DeadLetter
+from fieldstream_edge.spool.ledger import Spool
+
+log = logging.getLogger(__name__)
+PAYLOAD_KEPT = 64 * 1024
+_ROUTES = 50_000  # topics kept decoded; beyond it the cache starts anew
+_BATCH_READINGS = 20_000
+_BATCH_DEAD_BYTES = 2 << 20
+_QUALITIES = {GOOD: GOOD, UNCERTAIN: UNCERTAIN, BAD: BAD}
+
+
+@dataclass(slots=True)
+class _Topic:
+    route: Route
+    series: Series | None
+    generation: int
+
+
+@dataclass(slots=True)
+class Message:
+    """One MQTT message with what its acknowledgement needs. `size` is that of the original payload."""
+
+    topic: str
+    payload: bytes
+    packet_id: int | None = None
+    duplicate: bool = False
+    size: int = -1
+    broken_topic: bool = False
+
+
+@dataclass
+class _Pending:
+    batch: Batch = field(default_factory=Batch)
+    # Acknowledgements by whoever sends them; they are handed over once the batch is durable.
+    acknowledge: dict[Callable[[list[int]], None], list[int]] = field(default_factory=dict)
+    since: float = 0.0
+    flagged: list[int] = field(default_factory=list)
+    messages: int = 0
+    duplicates: int = 0
+
+
+class Acceptor:
+    """Takes messages in, batch by batch."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        counters: Counters,
+        settings: IntakeSettings,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.lock = threading.Lock()
+        self._spool = spool
+        self._counters = counters
+        self._settings = settings
+        self._tolerance_ms = int(settings.future_tolerance_s * 1000)
+        self._clock = clock
+        self._identity = Identity(spool)
+        self._redeliveries = Redeliveries(spool)
+        self._topics: dict[str, _Topic] = {}
+        self._pending = _Pending()
+        self.offset_samples: list[int] = []  # event time minus receive time, ms, of some recent readings
+
+    # -- under the lock ----------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether the pending batch should be committed before more is taken in."""
+        batch = self._pending.batch
+        return len(batch.ts) >= _BATCH_READINGS or batch.dead_bytes >= _BATCH_DEAD_BYTES or len(batch.dead) >= 5000
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything waits for a commit."""
+        return bool(self._pending.messages)
+
+    def accept(self, messages: list[Message], broker: int, acknowledge: Callable[[list[int]], None]) -> None:
+        """Takes messages into the pending batch; `acknowledge` gets their packet ids after the commit, in order."""
+        received = int(self._clock() * 1000)
+        pending = self._pending
+        acknowledgements = pending.acknowledge.setdefault(acknowledge, [])
+        horizon = received + self._tolerance_ms
+        pending.messages += len(messages)
+        for message in messages:
+            self._take(message, broker, received, horizon)
+            if message.packet_id is not None:
+                acknowledgements.append(message.packet_id)
+
+    def commit(self) -> None:
+        """Stores what is pending, then hands out the acknowledgements.
+
+        Raises SpoolFullError or SpoolIOError; then everything stays pending, and commit may be called again.
+        """
+        pending = self._pending
+        if len(pending.batch):
+            self._spool.store(pending.batch)
+        self._pending = _Pending()
+        self._count(pending)
+        for acknowledge, packet_ids in pending.acknowledge.items():
+            acknowledge(packet_ids)
+
+    def _count(self, pending: _Pending) -> None:
+        counters, batch = self._counters, pending.batch
+        counters.messages += pending.messages
+        counters.readings += len(batch.ts)
+        counters.dead_letters += len(batch.dead)
+        counters.accepted += len(batch)
+        counters.duplicates += pending.duplicates
+        for letter in batch.dead:
+            counters.reasons[letter.reason] += 1
+        for flags in pending.flagged:
+            for name in names(flags):
+                counters.flags[name] += 1
+        if batch.ts:
+            self.offset_samples = [batch.ts[-1] - batch.received[-1], *self.offset_samples[:99]]
+
+    # -- one message -------------------------------------------------------------------------------------------
+
+    def _take(self, message: Message, broker: int, received: int, horizon: int) -> None:
+        topic = self._topics.get(message.topic)
+        if topic is None or topic.generation != self._identity.generation:
+            topic = self._topic(message.topic)
+        packet_id, payload = message.packet_id, message.payload
+        if message.duplicate and packet_id is not None:
+            if self._redeliveries.seen(broker, packet_id, message.topic, payload):
+                self._pending.duplicates += 1
+                return
+        batch = self._pending.batch
+        dead = len(batch.dead)
+        identified = True  # every reading of the message carries its own event time
+        try:
+            if topic.series is not None and message.size < 0 and len(payload) <= self._settings.max_payload_bytes:
+                decoded = decode_metric(payload)
+            else:
+                decoded = self._decode_other(message, topic.route)
+            if isinstance(decoded, list):
+                identified = self._take_items(topic.series, decoded, message, received, horizon)
+            else:
+                identified = self._take_decoded(topic, decoded, message, received, horizon)
+        except PayloadError as error:
+            self._refuse(message, Refused(error.reason, error.detail, payload), topic.route, received)
+        if packet_id is not None:
+            if identified and len(batch.dead) == dead:
+                self._redeliveries.forget(broker, packet_id)
+            else:
+                batch.marks.append(self._redeliveries.mark(broker, packet_id, message.topic, payload))
+
+    def _take_items(
+        self, series: Series | None, items: list[Item], message: Message, received: int, horizon: int
+    ) -> bool:
+        """Takes readings of one series; whether each carried its own usable event time."""
+        assert series is not None  # noqa: S101 - for the type checker: only topics with a metric yield items
+        batch = self._pending.batch
+        identified = True
+        for item in items:
+            ts = item.ts
+            if (
+                ts.__class__ is int
+                and series.max_ts < ts <= horizon
+                and ts >= OLDEST_MS
+                and item.quality is None
+                and item.operator is None
+                and item.unit is None
+            ):
+                value = item.value
+                series.max_ts = ts
+                series.ts.append(ts)
+                series.values.append(value)
+                batch.descriptors.append(series.plain)
+                batch.ts.append(ts)
+                batch.values.append(value)
+                batch.received.append(received)
+            else:
+                identified = self._take_item(series, item, message, received, horizon) and identified
+        return identified
+
+    def _take_item(
+        self, series: Series, item: Item, message: Message, received: int, horizon: int, flags: int = 0
+    ) -> bool:
+        """Takes one reading, whatever its time; whether its event time is its own."""
+        try:
+            ts, replaced = judge(item.ts, horizon)
+            unit, quality, operator = item.unit, item.quality, item.operator
+            if max(len(unit or ""), len(operator or ""), len(quality or "")) > MAX_TEXT:
+                raise PayloadError("bad-form", f"a text is longer than {MAX_TEXT} characters")
+        except PayloadError as error:
+            self._refuse_item(message, series, item, error.reason, error.detail, received)
+            return True
+        level = GOOD if quality is None else _QUALITIES.get(quality.lower(), UNCERTAIN)
+        if replaced:
+            ts = self._identity.free_time(series, received)
+            flags |= replaced
+            level = UNCERTAIN if level == GOOD else level
+        elif ts <= series.max_ts:
+            known = self._identity.find(series, ts)
+            if known is not None:
+                self._meet_again(series, item, ts, known, message, received)
+                return True
+        self._identity.add(series, ts, item.value)
+        batch = self._pending.batch
+        batch.descriptors.append(series.descriptor(unit, level, int(flags), operator))
+        batch.ts.append(ts)
+        batch.values.append(item.value)
+        batch.received.append(received)
+        if flags:
+            self._pending.flagged.append(flags)
+        return not replaced
+
+    def _meet_again(self, series: Series, item: Item, ts: int, known: float, message: Message, received: int) -> None:
+        if known == item.value:
+            self._pending.duplicates += 1
+            return
+        detail = f"ts {ts}: {known!r} was accepted before, now {item.value!r}; the first one stands"
+        self._refuse_item(message, series, item, "conflict", detail, received)
+
+    def _take_decoded(self, topic: _Topic, decoded: Decoded, message: Message, received: int, horizon: int) -> bool:
+        identified = True
+        if decoded.items:
+            identified = self._take_items(topic.series, decoded.items, message, received, horizon)
+        for named in decoded.named:
+            device_id = named.device_id or topic.route.device_id
+            if not named.metric or max(len(named.metric), len(device_id)) > MAX_TEXT:
+                refused = Refused("bad-form", f"a name is empty or longer than {MAX_TEXT} characters", message.payload)
+                self._refuse(message, refused, topic.route, received)
+                continue
+            series = self._identity.series(device_id, named.metric)
+            own = self._take_item(series, named.item, message, received, horizon, named.flags)
+            identified = own and identified
+        for refused in decoded.refused:
+            self._refuse(message, refused, topic.route, received)
+        return identified
+
+    def _decode_other(self, message: Message, where: Route) -> list[Item] | Decoded:
+        """Everything that is not an ordinary message on a topic with a metric. Raises PayloadError."""
+        size = max(message.size, len(message.payload))
+        if where.own:
+            self._counters.own_messages += 1
+            return Decoded()
+        if size > self._settings.max_payload_bytes:
+            limit = self._settings.max_payload_bytes
+            raise PayloadError("too-large", f"{size} bytes; the limit intake.max_payload_bytes is {limit}")
+        if where.problem:
+            raise PayloadError("bad-topic", where.problem)
+        return decode_device(message.payload)
+
+    def _refuse_item(
+        self, message: Message, series: Series, item: Item, reason: str, detail: str, received: int
+    ) -> None:
+        refused = Refused(reason, detail, message.payload, series.metric)
+        self._refuse(message, refused, Route(series.device_id, series.metric), received)
+
+    def _refuse(self, message: Message, refused: Refused, where: Route, received: int) -> None:
+        whole = refused.payload is message.payload
+        letter = DeadLetter(
+            reason=refused.reason,
+            detail=refused.detail,
+            source=message.topic[:1024],
+            payload=bytes(refused.payload[:PAYLOAD_KEPT]),
+            payload_size=max(message.size, len(message.payload)) if whole else len(refused.payload),
+            received_at=received,
+            device_id=where.device_id or None,
+            metric=refused.metric or where.metric or None,
+        )
+        self._pending.batch.add_dead(letter)
+
+    def _topic(self, name: str) -> _Topic:
+        where = route(name)
+        series = self._identity.series(where.device_id, where.metric) if where.metric else None
+        if len(self._topics) >= _ROUTES:
+            self._topics.clear()
+        topic = self._topics[name] = _Topic(where, series, self._identity.generation)
+        return topic

@@ -1,0 +1,361 @@
+"""One MQTT 5 broker: connect, subscribe, receive, acknowledge; again and again, in a thread of its own."""
+
+import logging
+import random
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mqtt5
+
+from fieldstream_edge.config import GatewaySettings, MqttSettings
+from fieldstream_edge.counters import Counters
+from fieldstream_edge.intake.acceptor import Acceptor, Message
+from fieldstream_edge.intake.packets import PacketBuffer, ProtocolError
+from fieldstream_edge.intake.topics import STATUS_PREFIX
+from fieldstream_edge.spool.errors import SpoolError
+
+log = logging.getLogger(__name__)
+_BUFFER_BYTES = 256 * 1024
+_LONGEST_BACK_OFF_S = 30.0
+_CONNECT_TIMEOUT_S = 10.0
+_COMMIT_RETRY_S = 0.5
+
+
+_GRANTED = (mqtt5.SubAckReasonCode.GRANTED_QOS_AT_MOST_ONCE, mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE)
+
+
+def _name(code: object) -> str:
+    """A reason code's name; at run time the library's codes are no Python enums."""
+    return str(code).rpartition(".")[2].lower().replace("_", " ")
+
+
+class BrokerError(Exception):
+    """The broker refused, or the connection is lost."""
+
+
+class Mqtt5Intake(threading.Thread):
+    """Receives from one broker until `stop`."""
+
+    def __init__(self, settings: GatewaySettings, number: int, acceptor: Acceptor, counters: Counters) -> None:
+        super().__init__(name=f"intake-{number}", daemon=True)
+        self.broker: MqttSettings = settings.mqtt[number]
+        self.connected = False
+        self.problem = "not connected yet"
+        self._settings = settings
+        self._number = number
+        self._client_id = settings.client_id(number)
+        self._status_topic = STATUS_PREFIX + settings.gateway_id
+        self._acceptor = acceptor
+        self._counters = counters
+        self._stopping = threading.Event()
+        self._interval_s = settings.spool.commit_interval_ms / 1000
+        self._buffer_bytes = max(_BUFFER_BYTES, settings.intake.max_payload_bytes + 80_000)
+
+    def stop(self) -> None:
+        """Ends the thread after a last commit."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Connects and receives; after a loss tries again, at most every 30 s."""
+        back_off = 0.5
+        lost_at: float | None = None
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            connection = None
+            try:
+                connection = self._connect()
+                self.connected, self.problem = True, ""
+                self._counters.connects[self.broker.url] += 1
+                since = f" after {time.monotonic() - lost_at:.1f} s" if lost_at else ""
+                log.info("connected to %s%s", self.broker.url, since)
+                lost_at, back_off = None, 0.5
+                connection.receive()
+            except (OSError, BrokerError, ProtocolError) as error:
+                self.problem = str(error) or type(error).__name__
+                if lost_at is None:
+                    lost_at = time.monotonic()
+                    log.warning("broker %s: %s; trying again until it is back", self.broker.url, self.problem)
+            finally:
+                if self.connected:
+                    self._counters.disconnects[self.broker.url] += 1
+                self.connected = False
+                if connection is not None:
+                    connection.close()
+            if time.monotonic() - started > _LONGEST_BACK_OFF_S:
+                back_off = 0.5
+            self._stopping.wait(back_off * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, no secret
+            back_off = min(back_off * 2, _LONGEST_BACK_OFF_S)
+
+    def _connect(self) -> "_Connection":
+        connection = _Connection(self._open_socket(), self)
+        try:
+            connection.handshake()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_socket(self) -> socket.socket:
+        address = urlsplit(self.broker.url)
+        secure = address.scheme == "mqtts" or self.broker.tls is not None
+        host, port = address.hostname or "127.0.0.1", address.port or (8883 if secure else 1883)
+        raw = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if not secure:
+            return raw
+        try:
+            return tls_context(self.broker).wrap_socket(raw, server_hostname=self._server_name(host))
+        except BaseException:
+            raw.close()
+            raise
+
+    def _server_name(self, host: str) -> str:
+        return (self.broker.tls.server_name if self.broker.tls else "") or host
+
+    def connect_packet(self) -> mqtt5.ConnectPacket:
+        """What the gateway says on connecting."""
+        broker = self.broker
+        password = broker.password
+        if broker.password_file:
+            password = Path(broker.password_file).read_text().splitlines()[0]
+        return mqtt5.ConnectPacket(
+            self._client_id,
+            username=broker.username or None,
+            password=password.encode() if password else None,
+            clean_start=False,
+            will=mqtt5.Will(self._status_topic, payload=b'{"state":"lost"}', retain=True),
+            keep_alive=broker.keep_alive_s,
+            session_expiry_interval=broker.session_expiry_s,
+            receive_max=broker.receive_maximum,
+        )
+
+    def state_packet(self, state: str) -> bytes:
+        """The retained word on the gateway's status topic."""
+        payload = b'{"state":"%b"}' % state.encode()
+        return mqtt5.PublishPacket(self._status_topic, payload, retain=True).write()
+
+    def session(self, present: bool) -> None:
+        """Checks whether the broker still had our session; when not, messages of the outage may be lost."""
+        marker = Path(self._settings.state_dir) / f"session-{self._number}"
+        known = f"{self.broker.url} {self._client_id}"
+        if not present and marker.exists() and marker.read_text() == known:
+            self._counters.sessions_lost += 1
+            log.error(
+                "%s has lost our session: what devices sent while the gateway was away may be lost there; "
+                "check persistence in the broker's configuration",
+                self.broker.url,
+            )
+        marker.write_text(known)
+
+
+def tls_context(broker: MqttSettings) -> ssl.SSLContext:
+    """Context for the broker's TLS settings. Raises OSError for files that cannot be used."""
+    tls = broker.tls
+    context = ssl.create_default_context(cafile=tls.ca_file if tls and tls.ca_file else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls and tls.cert_file:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
+
+
+class _Connection:
+    """One connection's life."""
+
+    def __init__(self, sock: socket.socket, owner: Mqtt5Intake) -> None:
+        self._socket = sock
+        self._owner = owner
+        self._acceptor = owner._acceptor
+        self._buffer = PacketBuffer(owner._buffer_bytes, owner._settings.intake.max_payload_bytes + 70_100)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._ready: deque[int] = deque()  # packet ids whose readings are durable
+        self._keep_alive_s: float = owner.broker.keep_alive_s
+        self._sent_at = self._received_at = time.monotonic()
+
+    # -- handshake ---------------------------------------------------------------------------------------------
+
+    def handshake(self) -> None:
+        """CONNECT and SUBSCRIBE. Raises BrokerError."""
+        owner = self._owner
+        self._socket.settimeout(_CONNECT_TIMEOUT_S)
+        self._socket.sendall(owner.connect_packet().write())
+        answer = self._wait_for(mqtt5.ConnAckPacket)
+        if answer.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
+            raise BrokerError(f"refused the connection: {_name(answer.reason_code)} {answer.reason_str or ''}".strip())
+        if answer.server_keep_alive:
+            self._keep_alive_s = answer.server_keep_alive
+        owner.session(answer.session_present)
+        filters = [
+            mqtt5.TopicFilter(
+                pattern,
+                max_qos=mqtt5.QoS.AT_LEAST_ONCE,
+                no_local=not pattern.startswith("$share/"),
+                # A retained message is an old one: whoever is subscribed has had it when it was published.
+                retain_handling=mqtt5.RetainHandling.SEND_NEVER,
+            )
+            for pattern in owner.broker.subscriptions
+        ]
+        self._socket.setblocking(False)
+        self._send(mqtt5.SubscribePacket(1, filters).write())
+        self._send(owner.state_packet("online"))
+
+    def _wait_for(self, kind: type) -> mqtt5.ConnAckPacket:
+        deadline = time.monotonic() + _CONNECT_TIMEOUT_S
+        while time.monotonic() < deadline:
+            count = self._socket.recv_into(self._buffer.space())
+            if not count:
+                raise BrokerError("closed the connection during the handshake")
+            self._buffer.filled(count)
+            for packet in self._buffer.packets():
+                if isinstance(packet, kind):
+                    found: mqtt5.ConnAckPacket = packet  # type: ignore[assignment]
+                    return found
+        raise BrokerError("did not answer CONNECT")
+
+    # -- receiving ---------------------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """Receives until the connection is lost (BrokerError, OSError) or the intake stops."""
+        acceptor, owner = self._acceptor, self._owner
+        self._handle_buffered()
+        while not owner._stopping.is_set():
+            self._release()
+            self._keep_alive()
+            if not self._readable(min(1.0, self._keep_alive_s / 4)):
+                continue
+            self._receive_once()
+            if acceptor.pending:
+                self._gather()
+                self._commit()
+        self._farewell()
+
+    def _gather(self) -> None:
+        """Takes in more until the commit interval is over, so that one sync covers it all."""
+        end = time.monotonic() + self._owner._interval_s
+        while not self._acceptor.full:
+            if self._readable(0):
+                if not self._receive_once():
+                    # The socket is drained: sleeping costs less than waking for every message.
+                    rest = end - time.monotonic()
+                    if rest <= 0:
+                        return
+                    time.sleep(rest)
+            else:
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    return
+                time.sleep(rest)
+
+    def _receive_once(self) -> bool:
+        """Receives what is there and takes it in; whether the buffer was filled, so that more is likely there."""
+        space = self._buffer.space()
+        size = len(space)
+        try:
+            count = self._socket.recv_into(space)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        if not count:
+            raise BrokerError("closed the connection")
+        self._received_at = time.monotonic()
+        self._buffer.filled(count)
+        self._handle_buffered()
+        return count == size or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
+
+    def _handle_buffered(self) -> None:
+        messages = []
+        for packet in self._buffer.packets():
+            if packet.__class__ is Message:
+                messages.append(packet)
+            else:
+                self._handle(packet)
+        if messages:
+            with self._acceptor.lock:
+                self._acceptor.accept(messages, self._owner._number, self._ready.extend)
+
+    def _handle(self, packet: object) -> None:
+        if isinstance(packet, mqtt5.SubAckPacket):
+            for pattern, code in zip(self._owner.broker.subscriptions, packet.reason_codes, strict=False):
+                if code not in _GRANTED:
+                    raise BrokerError(f"refused the subscription {pattern}: {_name(code)}")
+        elif isinstance(packet, mqtt5.DisconnectPacket):
+            hint = ""
+            if packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
+                hint = "; another client uses this client_id: give each gateway its own gateway_id"
+            raise BrokerError(f"ended the connection: {_name(packet.reason_code)}{hint}")
+
+    def _commit(self) -> None:
+        """Commits what is pending and acknowledges it; while that fails the broker keeps the rest."""
+        started: float | None = None
+        while True:
+            try:
+                with self._acceptor.lock:
+                    self._acceptor.commit()
+                break
+            except SpoolError as error:
+                self._owner.problem = str(error)
+                if started is None:
+                    started = time.monotonic()
+                    log.error("no readings are accepted: %s", error)
+                self._owner._counters.commit_retries += 1
+                if self._owner._stopping.wait(_COMMIT_RETRY_S):
+                    raise BrokerError("stopped while the spool refused") from error
+                self._keep_alive(deaf=True)
+        if started is not None:
+            self._owner.problem = ""
+            log.info("readings are accepted again after %.1f s", time.monotonic() - started)
+        self._release()
+
+    def _release(self) -> None:
+        """Sends PUBACK for everything that is durable, in the order of arrival."""
+        count = len(self._ready)
+        if count:
+            packet_ids = [0x40020000 | self._ready.popleft() for _ in range(count)]
+            self._send(struct.pack(f">{count}I", *packet_ids))
+
+    # -- wire --------------------------------------------------------------------------------------------------
+
+    def _readable(self, timeout_s: float) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(self._poll.poll(timeout_s * 1000))
+
+    def _keep_alive(self, *, deaf: bool = False) -> None:
+        """Pings; notices a silent broker, unless we do not listen ourselves (`deaf`)."""
+        now = time.monotonic()
+        if now - self._sent_at >= self._keep_alive_s / 2:
+            self._send(mqtt5.PingReqPacket().write())
+        if deaf:
+            self._received_at = now
+        elif now - self._received_at > 1.5 * self._keep_alive_s:
+            raise BrokerError(f"has been silent for {now - self._received_at:.0f} s")
+
+    def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        deadline = time.monotonic() + _LONGEST_BACK_OFF_S
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
+                if time.monotonic() > deadline:
+                    raise BrokerError("takes no bytes any more") from error
+                select.select([], [self._socket], [], 1.0)
+        self._sent_at = time.monotonic()
+
+    def _farewell(self) -> None:
+        if self._acceptor.pending:
+            self._commit()
+        self._release()
+        self._send(self._owner.state_packet("stopped"))
+        self._send(mqtt5.DisconnectPacket().write())
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()
