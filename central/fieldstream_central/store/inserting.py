@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import fastavro
 from fieldstream_schemas.registry import FRAME_BYTES, RegistryError, SchemaRegistry, SchemaUnknownError, schema_id_of
 
+from fieldstream_schemas.topics import WINDOWS
+
 from fieldstream_central.store.blocks import Record, Table, container, extended_schema, token, varint
 from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError, RefusedError
 
@@ -79,7 +81,7 @@ class Inserter:
             if record.value is None:
                 if table.extra:
                     by_schema.setdefault(-1, []).append(record)
-                else:
+                elif table.topic is not WINDOWS:  # an upsert stream may say "gone"; a window never is
                     refusals.append(Refusal(table.topic.name, record, "undecodable", "The record has no value."))
                 continue
             try:

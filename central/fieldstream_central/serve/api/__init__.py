@@ -1,0 +1,1 @@
+"""The query API: what the store holds, over HTTP, bounded and paged."""

@@ -1,0 +1,71 @@
+"""Paths of measured values: readings, series at a chosen resolution, windows."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from fieldstream_central.serve.api.models import Page, Reading, Series, Window
+from fieldstream_central.serve.api.paging import TIME, Listing, page
+from fieldstream_central.serve.api.params import Cursor, DeviceId, Limit, Metric, SpanParam
+from fieldstream_central.serve.series import load_series
+from fieldstream_central.serve.store import StoreReader
+
+router = APIRouter()
+
+_SENSOR = ("device_id = {device_id:String}", "metric = {metric:String}")
+
+
+def store_of(request: Request) -> StoreReader:
+    """The app's ClickHouse reader."""
+    store: StoreReader = request.app.state.store
+    return store
+
+
+@router.get("/readings", response_model=Page[Reading], summary="Readings of one sensor, as measured")
+async def readings(
+    request: Request,
+    *,
+    device_id: DeviceId,
+    metric: Metric,
+    span: SpanParam,
+    limit: Limit = 1000,
+    newest_first: bool = False,
+    cursor: Cursor = None,
+) -> Response:
+    """In order of event time. For a picture of a long range ask `/series`."""
+    listing = Listing("fieldstream.readings", "*", {"ts": TIME}, newest_first)
+    where = (*_SENSOR, "ts >= {from:DateTime64(3)}", "ts < {to:DateTime64(3)}")
+    params = {"device_id": device_id, "metric": metric} | span.params()
+    return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+
+
+@router.get("/windows", response_model=Page[Window], summary="10 s windows of one sensor, at their latest revision")
+async def windows(
+    request: Request,
+    *,
+    device_id: DeviceId,
+    metric: Metric,
+    span: SpanParam,
+    limit: Limit = 1000,
+    newest_first: bool = False,
+    cursor: Cursor = None,
+) -> Response:
+    """In order of time."""
+    listing = Listing("fieldstream.windows", "*", {"window_start": TIME}, newest_first)
+    where = (*_SENSOR, "window_start >= {from:DateTime64(3)}", "window_start < {to:DateTime64(3)}")
+    params = {"device_id": device_id, "metric": metric} | span.params()
+    return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+
+
+@router.get("/series", response_model=Series, summary="One sensor in at most N points, extremes kept")
+async def series(
+    request: Request,
+    *,
+    device_id: DeviceId,
+    metric: Metric,
+    span: SpanParam,
+    points: Annotated[int, Query(ge=2, le=5000, description="at most so many points")] = 500,
+) -> Series:
+    """The width of a bucket and the table are chosen so that few rows are read; min and max of a bucket are those
+    of its readings, so a spike of one reading stays visible in a year."""
+    return await load_series(store_of(request), device_id, metric, span, points)
