@@ -1,0 +1,115 @@
+"""A group of mates at work: gathers blocks, lets them be judged, and turns verdicts into episodes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fieldstream_central.detect.judgement import READY_BLOCKS, Verdict, judge_block
+from fieldstream_central.detect.mates import MateModel
+from fieldstream_central.detect.model import Anomaly, Finding, Window
+from fieldstream_central.detect.series import SeriesDetection
+
+NAME, VERSION = "mates", "1"
+_EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
+
+
+class Group:
+    """The mate model of some sensors of one asset, and those sensors."""
+
+    def __init__(self, model: MateModel, series: Mapping[str, SeriesDetection]) -> None:
+        self.model, self._series = model, series
+        self.errors = 0
+
+    def on_window(self, series: SeriesDetection, window: Window) -> list[Anomaly]:
+        """Adds a window; the first one beyond the block closes it and has it judged."""
+        model = self.model
+        block = window.window_start // model.block_ms
+        steps: list[Anomaly] = []
+        if block > model.block:
+            if model.block >= 0:
+                try:
+                    steps = self._close(window.window_start)
+                except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+                    self.errors += 1
+            model.block = window.window_start // model.block_ms
+        model.take(series.member, window.mean, window.last_ts)
+        return steps
+
+    def explains(self, series: SeriesDetection, moved_together: int) -> bool:
+        """Whether the asset's other sensors account for a step of this one that has just been seen."""
+        others = len(self.model.members) - 1
+        if not others:
+            return False
+        if moved_together and (not self.model.ready or self.model.total < READY_BLOCKS):
+            return True
+        if moved_together >= max(2, others / 2):
+            return True
+        share = self._unexplained_share(series)
+        return share is not None and share < _EXPLAINED_SHARE
+
+    def _unexplained_share(self, series: SeriesDetection) -> float | None:
+        """How much of the series' last step its mates do not predict; None if there is no model for it."""
+        model = self.model
+        if not model.ready or model.total < READY_BLOCKS:
+            return None
+        test = model.tests[series.member]
+        now, before = np.empty(len(model.members)), np.empty(len(model.members))
+        for member, key in enumerate(model.members):
+            ring = self._series[key].past.ring
+            if len(ring) < 5:
+                return None
+            now[member] = sum(ring[-3:]) / 3
+            before[member] = sum(ring[:-3]) / (len(ring) - 3)
+        at_ms = float(model.block * model.block_ms)
+        _, expected_now = model.predict(model.standardise(now), at_ms)
+        _, expected_before = model.predict(model.standardise(before), at_ms)
+        member = series.member
+        step = (now[member] - before[member]) / model.scale[member]
+        if step == 0.0 or test.held:
+            return None
+        return float(abs(1.0 - (expected_now[member] - expected_before[member]) / step))
+
+    def _close(self, now_ms: int) -> list[Anomaly]:
+        model = self.model
+        at_ms = model.block * model.block_ms
+        members = [self._series[key] for key in model.members]
+        values = model.close_block(max(series.past.step_ms for series in members))
+        if values is None:
+            return []
+        settings = members[0].settings
+        verdicts = judge_block(
+            model,
+            values,
+            float(at_ms),
+            allowed_per_day=settings.false_alarms_per_sensor_day,
+            accept_ms=settings.accept_after_h * 3_600_000,
+        )
+        steps: list[Anomaly] = []
+        for verdict in verdicts:
+            series = members[verdict.member]
+            if NAME not in series.settings.disabled:
+                steps += self._publish(series, verdict, now_ms)
+        return steps
+
+    def _publish(self, series: SeriesDetection, verdict: Verdict, now_ms: int) -> list[Anomaly]:
+        series.changed = True
+        last_ts = self.model.last_ts(verdict.member)
+        suspicion = verdict.suspicion
+        if suspicion is None:
+            return series.book.gone(NAME, last_ts, now_ms)
+        difference = verdict.observed - verdict.expected
+        mates = [key for key in self.model.members if key != series.key]
+        named = ", ".join(mates[:3]) + (f" and {len(mates) - 3} more" if len(mates) > 3 else "")
+        basis = f"what {named} predict" if mates else "its daily pattern"
+        finding = Finding(
+            kind=suspicion.kind,
+            reason=f"reads {abs(difference):.3g} {'above' if difference > 0 else 'below'} {basis} "
+            f"({verdict.observed:.5g} instead of {verdict.expected:.5g})",
+            started_at=last_ts,
+            observed=verdict.observed,
+            expected=verdict.expected,
+            expected_low=verdict.expected - verdict.band,
+            expected_high=verdict.expected + verdict.band,
+            score=min(1.0, 0.5 * suspicion.ratio),
+        )
+        return series.book.found(NAME, VERSION, finding, now_ms, series.settings)

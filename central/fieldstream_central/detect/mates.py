@@ -1,0 +1,275 @@
+"""Asset mates: sensors of one asset predict each other, and the time of day; what is left over is tested.
+
+Per block (a minute, or the slowest sensor's step) the model holds one fading moment matrix of all features: each
+sensor's block mean, two lagged averages of it (first-order thermal lag), daily harmonics, a constant. Every now and
+then a ridge regression per sensor on the others' features is solved from it (recursive least squares in batches,
+Plackett 1950). A sensor whose finding stands is replaced by its prediction, so it teaches nothing and misleads no
+mate; ordinary residuals are clipped before they teach (bounded influence, Huber 1964).
+
+A prediction from a state of the plant never seen before is worth less: thresholds widen with the features'
+Mahalanobis distance, which also points to the culprit, since a broken mate is far away for all but itself.
+Weaknesses: two sensors alone cannot tell which of them is wrong; more than twelve sensors are split into groups in
+order of appearance; before an hour of history there is no judgement.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldstream_central.detect.packing import pack, unpack
+from fieldstream_central.detect.residuals import MemberTests
+
+Floats = NDArray[np.float64]
+
+MAX_MEMBERS = 12
+MIN_BLOCK_MS = 60_000
+WARM_BLOCKS = 20
+MEMORY_MS = 5 * 86_400_000
+DAY_MS = 86_400_000.0
+HARMONICS = 4
+_FIRST_SOLVE = 40
+_SOLVE_EVERY_MS = 4 * 3_600_000
+_HARMONICS_AFTER_DAYS = 1.5
+_RIDGE = 1e-4
+_CLIP = 4.0
+_LAGS_MS = (300_000.0, 1_800_000.0)
+
+
+class MateModel:
+    """Moments, regressions and tests of one group of sensors."""
+
+    def __init__(self) -> None:
+        self.members: list[str] = []
+        self.tests: list[MemberTests] = []
+        self.block_ms = MIN_BLOCK_MS
+        self.block = -1
+        self.blocks = 0.0  # learned so far, fading
+        self.total = 0.0  # learned so far, all
+        self.next_solve = float(_FIRST_SOLVE)
+        self._sums: list[float] = []
+        self._counts: list[int] = []
+        self._last_ts: list[int] = []
+        self._warm: list[list[float]] = []
+        self.center = np.zeros(0)
+        self.scale = np.zeros(0)
+        self.lagged = np.zeros((0, 2))
+        self.moments = np.zeros((0, 0))
+        self.weights = np.zeros((0, 0))
+        self.regime_left = 0  # blocks of fast learning after a change of regime
+        self.changed = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are predictions at all."""
+        return self.weights.size > 0
+
+    def add(self, key: str) -> int:
+        """Adds a sensor; learning starts over when one joins after the warm-up, which is rare."""
+        self.members.append(key)
+        self.tests.append(MemberTests())
+        self._sums.append(0.0)
+        self._counts.append(0)
+        self._last_ts.append(0)
+        self._restart()
+        return len(self.members) - 1
+
+    def _restart(self) -> None:
+        self._warm = []
+        self.blocks = self.total = 0.0
+        self.next_solve = float(_FIRST_SOLVE)
+        self.weights = np.zeros((0, 0))
+        self.center = np.zeros(0)
+        self.changed = True
+
+    def take(self, member: int, mean: float, last_ts: int) -> None:
+        """Adds a window of the current block."""
+        self._sums[member] += mean
+        self._counts[member] += 1
+        self._last_ts[member] = last_ts
+
+    def close_block(self, step_ms: float) -> Floats | None:
+        """Ends the current block. Values by member, NaN where silent; None while still warming up.
+
+        `step_ms` is the slowest member's window spacing; during warm-up it sets the block length.
+        """
+        values = [total / count if count else math.nan for total, count in zip(self._sums, self._counts, strict=True)]
+        for index in range(len(self._sums)):
+            self._sums[index], self._counts[index] = 0.0, 0
+        self.changed = True
+        if self.center.size:
+            return np.array(values)
+        wanted = max(MIN_BLOCK_MS, round(step_ms / 1000) * 1000)
+        if wanted > 1.5 * self.block_ms or wanted < 0.6 * self.block_ms:
+            self.block_ms = wanted
+            self.block = -1
+            self._warm = []
+            return None
+        self._warm.append(values)
+        if len(self._warm) >= WARM_BLOCKS:
+            self._begin()
+        return None
+
+    def _begin(self) -> None:
+        history = np.array(self._warm)
+        known = np.isfinite(history)
+        count = np.maximum(known.sum(axis=0), 1)
+        filled = np.where(known, history, 0.0)
+        self.center = filled.sum(axis=0) / count
+        spread = np.sqrt((np.where(known, history - self.center, 0.0) ** 2).sum(axis=0) / count)
+        self.scale = np.where(spread > 0, spread, np.maximum(np.abs(self.center) * 1e-3, 1e-6))
+        size = self._size()
+        self.lagged = np.zeros((len(self.members), 2))
+        self.moments = np.zeros((size, size))
+        for number, row in enumerate(np.where(known, (history - self.center) / self.scale, 0.0)):
+            self._learn(self._features(row, (self.block - len(history) + number) * self.block_ms))
+            self._follow(row)
+        self._warm = []
+
+    def _size(self) -> int:
+        return 3 * len(self.members) + HARMONICS + 1
+
+    def _features(self, standard: Floats, at_ms: float) -> Floats:
+        count = len(self.members)
+        features = np.empty(self._size())
+        features[:count] = standard
+        features[count : 3 * count] = self.lagged.T.ravel()
+        angle = 2.0 * math.pi * (at_ms / DAY_MS)
+        if self.total * self.block_ms > _HARMONICS_AFTER_DAYS * DAY_MS:
+            features[-5:-1] = (math.sin(angle), math.cos(angle), math.sin(2 * angle), math.cos(2 * angle))
+        else:
+            features[-5:-1] = 0.0
+        features[-1] = 1.0
+        return features
+
+    def _follow(self, standard: Floats) -> None:
+        for lag, lag_ms in enumerate(_LAGS_MS):
+            keep = math.exp(-self.block_ms / lag_ms)
+            self.lagged[:, lag] = keep * self.lagged[:, lag] + (1 - keep) * standard
+
+    def _learn(self, features: Floats, weight: float = 1.0) -> None:
+        memory = max(MEMORY_MS / self.block_ms, 40.0 * len(features))
+        keep = 1.0 - 1.0 / memory
+        self.moments *= keep
+        self.moments += weight * np.outer(features, features)
+        self.blocks = self.blocks * keep + weight
+        self.total += 1.0
+        if self.total >= self.next_solve:
+            self._solve()
+            self.next_solve = self.total + max(20.0, min(0.25 * self.total, _SOLVE_EVERY_MS / self.block_ms))
+
+    def _others(self, member: int) -> NDArray[np.intp]:
+        count = len(self.members)
+        own = {member, count + member, 2 * count + member}
+        return np.array([index for index in range(self._size()) if index not in own])
+
+    def _solve(self) -> None:
+        size = self._size()
+        scaled = self.moments / self.blocks
+        ridge = _RIDGE + 0.3 / self.blocks
+        weights = np.zeros((len(self.members), size))
+        for member in range(len(self.members)):
+            others = self._others(member)
+            left = scaled[np.ix_(others, others)] + ridge * np.eye(len(others))
+            left[-1, -1] -= ridge * 0.99  # the constant is hardly shrunk
+            weights[member, others] = np.linalg.solve(left, scaled[others, member])
+        self.weights = weights
+
+    def distance(self, member: int, features: Floats) -> float:
+        """Mahalanobis distance of the other sensors' features from all seen, 1 on average."""
+        others = self._others(member)
+        left = self.moments[np.ix_(others, others)] / self.blocks + (_RIDGE + 0.3 / self.blocks) * np.eye(len(others))
+        part = features[others]
+        return float(part @ np.linalg.solve(left, part)) / len(others)
+
+    def standardise(self, values: Floats) -> Floats:
+        """Values in the units of the model."""
+        return np.asarray((values - self.center) / self.scale)
+
+    def predict(self, standard: Floats, at_ms: float) -> tuple[Floats, Floats]:
+        """Features and predictions; missing values must be filled."""
+        features = self._features(standard, at_ms)
+        return features, np.asarray(self.weights @ features)
+
+    def absorb(self, standard: Floats, at_ms: float, predicted: Floats, held: list[bool], weight: float) -> None:
+        """Learns a block: what is held or missing enters as its prediction, the rest clipped."""
+        cleaned = standard.copy()
+        for member, test in enumerate(self.tests):
+            residual = standard[member] - predicted[member]
+            if held[member] or residual != residual:
+                cleaned[member] = predicted[member]
+            elif test.scale > 0 and weight <= 1.0:
+                bound = _CLIP * test.scale
+                cleaned[member] = predicted[member] + min(max(residual, -bound), bound)
+        self._learn(self._features(cleaned, at_ms), weight)
+        self._follow(cleaned)
+
+    def absorb_unjudged(self, standard: Floats, at_ms: float) -> None:
+        """Learns a block before there are predictions; missing values count as average."""
+        filled = np.where(np.isfinite(standard), standard, 0.0)
+        self._learn(self._features(filled, at_ms))
+        self._follow(filled)
+
+    def release(self, member: int, residual: float) -> None:
+        """A lasting offset becomes the new normal: it moves into the constant."""
+        if self.ready:
+            self.weights[member, -1] += residual
+            self.moments[member, -1] += residual * self.moments[-1, -1]
+            self.moments[-1, member] = self.moments[member, -1]
+
+    def last_ts(self, member: int) -> int:
+        """Event time of the member's last reading."""
+        return self._last_ts[member]
+
+    def dump(self) -> bytes:
+        """State as bytes."""
+        size = self._size()
+        upper = np.triu_indices(size)
+        head = [float(self.block_ms), float(self.block), self.blocks, self.total, self.next_solve]
+        head.append(float(self.regime_left))
+        started = bool(self.center.size)
+        numbers = [*head, *self._sums, *map(float, self._counts), *map(float, self._last_ts)]
+        for test in self.tests:
+            numbers += test.numbers()
+        if started:
+            numbers += [*self.center, *self.scale, *self.lagged.ravel(), *self.moments[upper]]
+        if self.ready:
+            numbers += [*self.weights.ravel()]
+        return pack(numbers, {"members": self.members, "started": started, "ready": self.ready, "warm": self._warm})
+
+    @classmethod
+    def load(cls, part: bytes) -> "MateModel":
+        """Inverse of `dump`."""
+        numbers, rest = unpack(part)
+        model = cls()
+        for key in rest["members"]:
+            model.add(key)
+        model._fill(iter(numbers), rest)
+        model.changed = False
+        return model
+
+    def _fill(self, numbers: Iterator[float], rest: dict[str, Any]) -> None:
+        count, size = len(self.members), self._size()
+
+        def take(length: int) -> Floats:
+            return np.array([next(numbers) for _ in range(length)])
+
+        block_ms, block, self.blocks, self.total, self.next_solve, regime_left = take(6).tolist()
+        self.regime_left = int(regime_left)
+        self.block_ms, self.block = int(block_ms), int(block)
+        self._sums = take(count).tolist()
+        self._counts = [int(value) for value in take(count)]
+        self._last_ts = [int(value) for value in take(count)]
+        for test in self.tests:
+            test.restore(numbers)
+        self._warm = rest["warm"]
+        if rest["started"]:
+            self.center, self.scale = take(count), take(count)
+            self.lagged = take(2 * count).reshape(count, 2)
+            self.moments = np.zeros((size, size))
+            self.moments[np.triu_indices(size)] = take(size * (size + 1) // 2)
+            self.moments = self.moments + np.triu(self.moments, 1).T
+        if rest["ready"]:
+            self.weights = take(count * size).reshape(count, size)

@@ -1,0 +1,143 @@
+"""Noise that grows, values that chatter, and a resolution that coarsens.
+
+Noise: the average noise of the last windows over the learned one, judged by its own tail. Two levels in quick
+alternation have a spread of half their range, which random noise never has: that is called chattering. Resolution:
+the smallest step between readings of the last windows, in units of the noise. Weakness: where one reading fills a
+window, noise is seen through second differences, and takes a dozen windows to be sure.
+"""
+
+import math
+from collections.abc import Iterator
+
+from fieldstream_central.detect.config import SensorSettings
+from fieldstream_central.detect.model import Finding, Window
+from fieldstream_central.detect.packing import State
+from fieldstream_central.detect.past import Past
+from fieldstream_central.detect.tail import Tail
+
+MIN_RATIO = 1.8
+_CALM_RATIO = 1.4
+_CHATTER_SHAPE = 0.42
+_STEPS = 12
+
+
+class NoiseDetector(State):
+    """Noise increase and chattering of one series."""
+
+    FIELDS = ("recent", "reference", "since", "holding", "over")
+    PARTS = ("tail",)
+    __slots__ = (*FIELDS, "tail")
+    name, version = "noise", "1"
+
+    def __init__(self) -> None:
+        self.recent = self.reference = self.since = self.holding = self.over = 0.0
+        self.tail = Tail()
+
+    def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
+        """Finding while the noise is raised."""
+        noise, learned = past.noise_now, past.noise
+        if noise != noise or past.noise_n < 6.0 or learned <= 0.0:
+            return None
+        many = window.count >= 4
+        self.recent += (noise - self.recent) * (0.34 if many else 0.12)
+        if self.holding:
+            if self.recent < _CALM_RATIO * self.reference:
+                self.holding = 0.0
+                return None
+            return self._finding(window)
+        excess = self.recent / learned - 1.0
+        excess = max(0.0, excess)
+        tail = self.tail
+        if excess > tail.threshold and excess > MIN_RATIO - 1.0:
+            self.over += 1.0
+            if self.over == 1.0:
+                self.since = float(window.last_ts)
+            if self.over >= (2.0 if many else 4.0):
+                self.holding, self.reference = 1.0, learned
+                return self._finding(window)
+            return None
+        self.over = 0.0
+        tail.learn(excess, past.ln_p)
+        return None
+
+    def _finding(self, window: Window) -> Finding:
+        spread = window.max - window.min
+        chatter = window.count >= 4 and spread > 0 and window.stddev / spread > _CHATTER_SHAPE
+        ratio = self.recent / self.reference
+        words = f"jumps between {window.min:.5g} and {window.max:.5g}" if chatter else f"noise is {ratio:.1f} times"
+        usual = f"; usually readings scatter by {self.reference:.2g}" if chatter else f" the usual {self.reference:.2g}"
+        return Finding(
+            kind="chattering" if chatter else "noise-increase",
+            reason=words + usual,
+            started_at=int(self.since),
+            observed=self.recent,
+            expected=self.reference,
+            expected_high=self.reference * (1.0 + self.tail.threshold),
+            score=min(1.0, 0.5 * (ratio - 1.0) / max(self.tail.threshold, 1e-9)),
+        )
+
+
+class ResolutionDetector(State):
+    """Coarser resolution of one series."""
+
+    FIELDS = ("usual", "seen", "since", "holding")
+    PARTS = ("tail",)
+    __slots__ = (*FIELDS, "steps", "tail")
+    name, version = "resolution", "1"
+
+    def __init__(self) -> None:
+        self.usual = self.seen = self.since = self.holding = 0.0
+        self.steps: list[float] = []
+        self.tail = Tail()
+
+    def numbers(self) -> list[float]:
+        """Fields and tail, then the recent steps padded to full length."""
+        return [*super().numbers(), *self.steps, *([math.nan] * (_STEPS - len(self.steps)))]
+
+    def restore(self, numbers: Iterator[float]) -> None:
+        """Inverse of `numbers`."""
+        super().restore(numbers)
+        self.steps = [step for _, step in zip(range(_STEPS), numbers, strict=False) if step == step]
+
+    def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
+        """Finding while readings come in steps far above the usual ones."""
+        step = abs(window.first - past.last_value)
+        spread = window.max - window.min
+        if spread > 0.0 and (spread < step or step == 0.0):
+            step = spread
+        if window.count > 2:
+            inner = abs(window.last - window.first)
+            if 0.0 < inner < step:
+                step = inner
+        if step != step or step <= 0.0:
+            return self._finding(window) if self.holding else None
+        steps = self.steps
+        steps.append(step)
+        if len(steps) <= _STEPS:
+            return None
+        del steps[0]
+        smallest = min(steps)
+        noise = past.noise
+        if self.holding:
+            if smallest < 0.5 * self.holding:
+                self.holding = 0.0
+                return None
+            return self._finding(window)
+        coarse = smallest / noise if noise > 0.0 else 0.0
+        tail = self.tail
+        self.seen += 1.0
+        if coarse > tail.threshold and coarse > 1.5 and coarse > 4.0 * self.usual and self.seen > _STEPS:
+            self.holding, self.since = smallest, float(window.last_ts)
+            return self._finding(window)
+        self.usual += (coarse - self.usual) / min(self.seen, 200.0)
+        tail.learn(coarse, past.ln_p, 0.3)
+        return None
+
+    def _finding(self, window: Window) -> Finding:
+        return Finding(
+            kind="quantisation",
+            reason=f"readings come in steps of {self.holding:.3g}; they used to be finer",
+            started_at=int(self.since),
+            severity="info",
+            observed=self.holding,
+        )

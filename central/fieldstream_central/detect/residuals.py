@@ -1,0 +1,124 @@
+"""Tests of one sensor's residual against its mates: a jump, and offsets that persist over minutes and hours.
+
+The residual is taken in units of its own robust scale; a jump (last two blocks against ten before) and two
+exponentially weighted means (Roberts 1959) are each judged by their own tail. A finding ends when the short mean is
+back under half of what it was found with, or when it has become the new normal.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fieldstream_central.detect.packing import State
+from fieldstream_central.detect.tail import Tail
+
+RING = 12
+JUMP_RECENT = 2
+SHORT, LONG = 1 / 6, 1 / 40
+_LN_LOOKS_SHORT, _LN_LOOKS_LONG = math.log(3.0), math.log(12.0)  # looks that are independent: fewer than blocks
+SCALE_MEMORY = 300.0
+FLOOR = 2.5  # residual scales below which nothing is a finding, however rare
+
+
+class Suspicion(NamedTuple):
+    """The strongest of the tests: `ratio` above 1 is rarer than allowed."""
+
+    kind: str
+    ratio: float
+    size: float
+
+
+class MemberTests(State):
+    """Residual scale, tests and standing finding of one member."""
+
+    FIELDS = ("scale", "seen", "short", "long", "held_since", "held_size", "quiet", "held_kind")
+    PARTS = ("jump_tail", "short_tail", "long_tail")
+    __slots__ = (*FIELDS, *PARTS, "ring")
+
+    def __init__(self) -> None:
+        self.scale = self.seen = self.short = self.long = 0.0
+        self.held_since = self.held_size = self.quiet = self.held_kind = 0.0
+        self.jump_tail, self.short_tail, self.long_tail = Tail(), Tail(), Tail()
+        self.ring: list[float] = []
+
+    def numbers(self) -> list[float]:
+        """Fields and tails, then the ring padded."""
+        return [*super().numbers(), *self.ring, *([math.nan] * (RING - len(self.ring)))]
+
+    def restore(self, numbers: Iterator[float]) -> None:
+        """Inverse of `numbers`."""
+        super().restore(numbers)
+        self.ring = [value for _, value in zip(range(RING), numbers, strict=False) if value == value]
+
+    @property
+    def held(self) -> bool:
+        """Whether a finding stands."""
+        return self.held_since > 0.0
+
+    def take(self, residual: float) -> float:
+        """Takes a residual (model units) in; returns it in units of the scale."""
+        scale = self.scale
+        standard = residual / scale if scale > 0.0 else 0.0
+        bounded = min(max(standard, -40.0), 40.0)
+        self.ring.append(bounded)
+        if len(self.ring) > RING:
+            del self.ring[0]
+        self.short += SHORT * (bounded - self.short)
+        self.long += LONG * (bounded - self.long)
+        return standard
+
+    def learn_scale(self, residual: float) -> None:
+        """Takes the size of an ordinary residual into account."""
+        size = abs(residual)
+        self.seen = min(self.seen + 1.0, SCALE_MEMORY)
+        if self.seen > 5.0 and self.scale > 0.0:
+            size = min(size, 4.0 * self.scale)
+        self.scale += (size - self.scale) / self.seen
+
+    def amend(self, residual: float) -> None:
+        """Replaces the residual just taken: a mate's fault had spoilt the prediction."""
+        if not self.ring or self.scale <= 0.0:
+            return
+        bounded = min(max(residual / self.scale, -40.0), 40.0)
+        change = bounded - self.ring[-1]
+        self.ring[-1] = bounded
+        self.short += SHORT * change
+        self.long += LONG * change
+
+    def _jump(self) -> float:
+        ring = self.ring
+        if len(ring) < 6:
+            return 0.0
+        before = ring[:-JUMP_RECENT]
+        recent = (ring[-1] + ring[-2]) / JUMP_RECENT
+        level = sum(before) / len(before)
+        if (ring[-1] - level) * (ring[-2] - level) <= 0:
+            return 0.0
+        return recent - level
+
+    def suspicion(self) -> Suspicion:
+        """The strongest test of the current residuals."""
+        jump = abs(self._jump())
+        best = Suspicion("mate-shift", self.jump_tail.ratio(jump) if jump > FLOOR else 0.0, jump)
+        short = abs(self.short)
+        ratio = self.short_tail.ratio(short) if short > FLOOR else 0.0
+        if ratio > best.ratio:
+            best = Suspicion("mate-inconsistency", ratio, short)
+        long = abs(self.long)
+        ratio = self.long_tail.ratio(long) if long > FLOOR else 0.0
+        if ratio > best.ratio:
+            best = Suspicion("drift", ratio, long)
+        return best
+
+    def learn(self, ln_p: float) -> None:
+        """Takes the current statistics into account as ordinary."""
+        self.jump_tail.learn(abs(self._jump()), ln_p, 0.5)
+        self.short_tail.learn(abs(self.short), ln_p - _LN_LOOKS_SHORT, 0.25)
+        self.long_tail.learn(abs(self.long), ln_p - _LN_LOOKS_LONG, 0.1)
+
+    def forget_recent(self) -> None:
+        """After an end or an accepted change the recent residuals say nothing."""
+        self.ring.clear()
+        self.short = self.long = 0.0
+        self.held_since = self.held_size = 0.0
+        self.quiet = float(RING)
