@@ -12,11 +12,11 @@ from typing import Any
 from fieldstream_schemas.registry import SchemaRegistry
 
 from fieldstream_edge import metrics
-from fieldstream_edge.config import GatewaySettings
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.health import HealthServer
 from fieldstream_edge.intake.acceptor import Acceptor
 from fieldstream_edge.intake.connection import Mqtt5Intake
+from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.uplink.heartbeat import Heartbeat, encode
 from fieldstream_edge.uplink.producer import Uplink
@@ -58,9 +58,12 @@ class Gateway:
         for intake in self._intakes:
             intake.start()
         log.info(
-            "gateway %s %s: epoch %d, %d entries waiting, status on port %d",
-            self.settings.gateway_id, self._heartbeat.config_hash, self.spool.epoch, self.spool.undelivered, self._health.port,
-        )  # fmt: skip
+            "gateway %s, settings %s, status on port %d",
+            self.settings.gateway_id,
+            self._heartbeat.config_hash,
+            self._health.port,
+        )
+        log.info("spool: epoch %d, %d entries waiting", self.spool.epoch, self.spool.undelivered)
         _notify("READY=1")
         try:
             self._watch()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from fieldstream_edge.config import HttpSettings
+from fieldstream_edge.settings import HttpSettings
 
 log = logging.getLogger(__name__)
 

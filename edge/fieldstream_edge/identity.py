@@ -18,14 +18,17 @@ from bisect import bisect_left
 from collections import OrderedDict
 from itertools import repeat
 
+from fieldstream_schemas.quality import GOOD
+
 from fieldstream_edge.spool import segment as segments
-from fieldstream_edge.spool.batch import Descriptor
+from fieldstream_edge.spool.batch import Batch, Descriptor
 from fieldstream_edge.spool.errors import DamagedBatchError, SpoolError
 from fieldstream_edge.spool.format import scan, unpack_body
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.spool.segment import Segment
 
 log = logging.getLogger(__name__)
+_MAX_DESCRIPTORS = 64  # per series; a device that invents units or operators must not fill the memory
 _MAX_SERIES = 50_000  # about 20 MB; beyond it the known series are forgotten when a segment is sealed
 _LOADED_SEGMENTS = 3  # of 4 MiB: at most 250,000 readings of 16 bytes each
 
@@ -33,7 +36,7 @@ _LOADED_SEGMENTS = 3  # of 4 MiB: at most 250,000 readings of 16 bytes each
 class Series:
     """What is known of one (device, metric)."""
 
-    __slots__ = ("descriptors", "device_id", "last_given", "max_ts", "metric", "plain", "ts", "values")
+    __slots__ = ("by_unit", "descriptors", "device_id", "last_given", "max_ts", "metric", "plain", "ts", "values")
 
     def __init__(self, device_id: str, metric: str, max_ts: int) -> None:
         self.device_id = device_id
@@ -42,7 +45,8 @@ class Series:
         self.last_given = 0  # last event time that the gateway gave, for readings without a usable one
         self.ts = array("q")  # event times in the open segment, ascending
         self.values = array("d")
-        self.plain = Descriptor(device_id, metric, series=self)
+        # of good readings without flags or operator: the usual ones
+        self.by_unit: dict[str | None, Descriptor] = {None: Descriptor(device_id, metric, series=self)}
         self.descriptors: dict[tuple[str | None, str, int, str | None], Descriptor] = {}
 
     def descriptor(self, unit: str | None, quality: str, flags: int, operator: str | None) -> Descriptor:
@@ -50,10 +54,13 @@ class Series:
         key = (unit, quality, flags, operator)
         found = self.descriptors.get(key)
         if found is None:
-            if len(self.descriptors) >= 64:
+            if len(self.descriptors) >= _MAX_DESCRIPTORS:
                 self.descriptors.clear()
+                self.by_unit = {None: self.by_unit[None]}
             found = Descriptor(self.device_id, self.metric, unit, quality, flags, operator, series=self)
             self.descriptors[key] = found
+            if quality == GOOD and not flags and operator is None:
+                self.by_unit[unit] = found
         return found
 
 
@@ -117,8 +124,11 @@ class Identity:
         series.last_given = ts
         return ts
 
-    def _sealed(self, segment: Segment) -> None:
-        """The open segment is complete: its entries become one loaded segment."""
+    def _sealed(self, segment: Segment, pending: Batch | None) -> None:
+        """The open segment is complete: its entries become one loaded segment.
+
+        What is pending is about to be stored in the next one, so it stays with the series.
+        """
         loaded: _Loaded = {}
         for key, series in self._series.items():
             if series.ts:
@@ -129,6 +139,12 @@ class Identity:
         if len(self._series) > _MAX_SERIES:
             self._series = {}
             self.generation += 1
+        if pending is not None:
+            for descriptor, ts, value in zip(pending.descriptors, pending.ts, pending.values, strict=True):
+                held = descriptor.series
+                if held is not None:
+                    self._series[held.device_id, held.metric] = held
+                    self.add(held, ts, value)
 
     def _keep(self, first_seq: int, loaded: _Loaded) -> None:
         self._loaded[first_seq] = loaded

@@ -74,7 +74,7 @@ def render(counters: Counters, spool: Spool, status: dict[str, Any]) -> str:
     )
     text.family("mqtt_connects_total", "Connects, by broker.", "broker", counters.connects)
     text.family("mqtt_disconnects_total", "Connections lost, by broker.", "broker", counters.disconnects)
-    for name, doc, value in (
+    gauges: tuple[tuple[str, str, float | None], ...] = (
         ("spool_readings", "Entries without delivery report.", status["spool_readings"]),
         ("spool_bytes", "Bytes of the spool on disk.", status["spool_bytes"]),
         ("spool_oldest_age_seconds", "Age of the oldest undelivered entry.", status["spool_oldest_age_s"]),
@@ -93,8 +93,9 @@ def render(counters: Counters, spool: Spool, status: dict[str, Any]) -> str:
         ("kafka_connected", "1 if Kafka took the last records.", int(status["kafka_connected"])),
         ("ready", "1 if readings are accepted and forwarded.", int(status["ready"])),
         ("start_time_seconds", "When the process started.", status["started_at"] / 1000),
-    ):
-        text.metric(name, "gauge", doc, value)
+    )
+    for name, doc, level in gauges:
+        text.metric(name, "gauge", doc, level)
     return "\n".join(text.lines) + "\n"
 
 

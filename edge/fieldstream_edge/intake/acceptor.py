@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, names
 
-from fieldstream_edge.config import IntakeSettings
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.event_time import OLDEST_MS, judge
 from fieldstream_edge.identity import Identity, Series
@@ -20,6 +19,7 @@ from fieldstream_edge.intake.topics import Route, route
 from fieldstream_edge.payloads.decoded import Decoded, Item, PayloadError, Refused
 from fieldstream_edge.payloads.json import MAX_TEXT, decode_device, decode_metric
 from fieldstream_edge.redelivery import Redeliveries
+from fieldstream_edge.settings import IntakeSettings
 from fieldstream_edge.spool.batch import Batch, DeadLetter
 from fieldstream_edge.spool.ledger import Spool
 
@@ -82,6 +82,8 @@ class Acceptor:
         self._redeliveries = Redeliveries(spool)
         self._topics: dict[str, _Topic] = {}
         self._pending = _Pending()
+        self._received = 0  # receive time of the messages being taken in, ms
+        self._horizon = 0  # event times beyond it are in the future
         self.offset_samples: list[int] = []  # event time minus receive time, ms, of some recent readings
 
     # -- under the lock ----------------------------------------------------------------------------------------
@@ -99,13 +101,13 @@ class Acceptor:
 
     def accept(self, messages: list[Message], broker: int, acknowledge: Callable[[list[int]], None]) -> None:
         """Takes messages into the pending batch; `acknowledge` gets their packet ids after the commit, in order."""
-        received = int(self._clock() * 1000)
+        self._received = int(self._clock() * 1000)
+        self._horizon = self._received + self._tolerance_ms
         pending = self._pending
         acknowledgements = pending.acknowledge.setdefault(acknowledge, [])
-        horizon = received + self._tolerance_ms
         pending.messages += len(messages)
         for message in messages:
-            self._take(message, broker, received, horizon)
+            self._take(message, broker)
             if message.packet_id is not None:
                 acknowledgements.append(message.packet_id)
 
@@ -139,15 +141,13 @@ class Acceptor:
 
     # -- one message -------------------------------------------------------------------------------------------
 
-    def _take(self, message: Message, broker: int, received: int, horizon: int) -> None:
+    def _take(self, message: Message, broker: int) -> None:
         topic = self._topics.get(message.topic)
         if topic is None or topic.generation != self._identity.generation:
             topic = self._topic(message.topic)
         packet_id, payload = message.packet_id, message.payload
-        if message.duplicate and packet_id is not None:
-            if self._redeliveries.seen(broker, packet_id, message.topic, payload):
-                self._pending.duplicates += 1
-                return
+        if message.duplicate and packet_id is not None and self._came_before(message, broker, packet_id):
+            return
         batch = self._pending.batch
         dead = len(batch.dead)
         identified = True  # every reading of the message carries its own event time
@@ -157,23 +157,27 @@ class Acceptor:
             else:
                 decoded = self._decode_other(message, topic.route)
             if isinstance(decoded, list):
-                identified = self._take_items(topic.series, decoded, message, received, horizon)
+                identified = self._take_items(topic.series, decoded, message)
             else:
-                identified = self._take_decoded(topic, decoded, message, received, horizon)
+                identified = self._take_decoded(topic, decoded, message)
         except PayloadError as error:
-            self._refuse(message, Refused(error.reason, error.detail, payload), topic.route, received)
+            self._refuse(message, Refused(error.reason, error.detail, payload), topic.route)
         if packet_id is not None:
             if identified and len(batch.dead) == dead:
                 self._redeliveries.forget(broker, packet_id)
             else:
                 batch.marks.append(self._redeliveries.mark(broker, packet_id, message.topic, payload))
 
-    def _take_items(
-        self, series: Series | None, items: list[Item], message: Message, received: int, horizon: int
-    ) -> bool:
+    def _came_before(self, message: Message, broker: int, packet_id: int) -> bool:
+        if not self._redeliveries.seen(broker, packet_id, message.topic, message.payload):
+            return False
+        self._pending.duplicates += 1
+        return True
+
+    def _take_items(self, series: Series | None, items: list[Item], message: Message) -> bool:
         """Takes readings of one series; whether each carried its own usable event time."""
         assert series is not None  # noqa: S101 - for the type checker: only topics with a metric yield items
-        batch = self._pending.batch
+        batch, received, horizon = self._pending.batch, self._received, self._horizon
         identified = True
         for item in items:
             ts = item.ts
@@ -183,74 +187,76 @@ class Acceptor:
                 and ts >= OLDEST_MS
                 and item.quality is None
                 and item.operator is None
-                and item.unit is None
+                and (descriptor := series.by_unit.get(item.unit)) is not None
             ):
                 value = item.value
                 series.max_ts = ts
                 series.ts.append(ts)
                 series.values.append(value)
-                batch.descriptors.append(series.plain)
+                batch.descriptors.append(descriptor)
                 batch.ts.append(ts)
                 batch.values.append(value)
                 batch.received.append(received)
             else:
-                identified = self._take_item(series, item, message, received, horizon) and identified
+                identified = self._take_item(series, item, message) and identified
         return identified
 
-    def _take_item(
-        self, series: Series, item: Item, message: Message, received: int, horizon: int, flags: int = 0
-    ) -> bool:
+    def _take_item(self, series: Series, item: Item, message: Message, flags: int = 0) -> bool:
         """Takes one reading, whatever its time; whether its event time is its own."""
         try:
-            ts, replaced = judge(item.ts, horizon)
+            ts, replaced = judge(item.ts, self._horizon)
             unit, quality, operator = item.unit, item.quality, item.operator
             if max(len(unit or ""), len(operator or ""), len(quality or "")) > MAX_TEXT:
                 raise PayloadError("bad-form", f"a text is longer than {MAX_TEXT} characters")
         except PayloadError as error:
-            self._refuse_item(message, series, item, error.reason, error.detail, received)
+            self._refuse_item(message, series, error.reason, error.detail)
             return True
         level = GOOD if quality is None else _QUALITIES.get(quality.lower(), UNCERTAIN)
         if replaced:
-            ts = self._identity.free_time(series, received)
+            ts = self._identity.free_time(series, self._received)
+            if ts > self._horizon:
+                detail = "more than 1,000 readings a second without a usable ts; let the device send its own ts"
+                self._refuse_item(message, series, "rate-limit", detail)
+                return True
             flags |= replaced
             level = UNCERTAIN if level == GOOD else level
         elif ts <= series.max_ts:
             known = self._identity.find(series, ts)
             if known is not None:
-                self._meet_again(series, item, ts, known, message, received)
+                self._meet_again(series, item, ts, known, message)
                 return True
         self._identity.add(series, ts, item.value)
         batch = self._pending.batch
         batch.descriptors.append(series.descriptor(unit, level, int(flags), operator))
         batch.ts.append(ts)
         batch.values.append(item.value)
-        batch.received.append(received)
+        batch.received.append(self._received)
         if flags:
             self._pending.flagged.append(flags)
         return not replaced
 
-    def _meet_again(self, series: Series, item: Item, ts: int, known: float, message: Message, received: int) -> None:
+    def _meet_again(self, series: Series, item: Item, ts: int, known: float, message: Message) -> None:
         if known == item.value:
             self._pending.duplicates += 1
             return
         detail = f"ts {ts}: {known!r} was accepted before, now {item.value!r}; the first one stands"
-        self._refuse_item(message, series, item, "conflict", detail, received)
+        self._refuse_item(message, series, "conflict", detail)
 
-    def _take_decoded(self, topic: _Topic, decoded: Decoded, message: Message, received: int, horizon: int) -> bool:
+    def _take_decoded(self, topic: _Topic, decoded: Decoded, message: Message) -> bool:
         identified = True
         if decoded.items:
-            identified = self._take_items(topic.series, decoded.items, message, received, horizon)
+            identified = self._take_items(topic.series, decoded.items, message)
         for named in decoded.named:
             device_id = named.device_id or topic.route.device_id
             if not named.metric or max(len(named.metric), len(device_id)) > MAX_TEXT:
                 refused = Refused("bad-form", f"a name is empty or longer than {MAX_TEXT} characters", message.payload)
-                self._refuse(message, refused, topic.route, received)
+                self._refuse(message, refused, topic.route)
                 continue
             series = self._identity.series(device_id, named.metric)
-            own = self._take_item(series, named.item, message, received, horizon, named.flags)
+            own = self._take_item(series, named.item, message, named.flags)
             identified = own and identified
         for refused in decoded.refused:
-            self._refuse(message, refused, topic.route, received)
+            self._refuse(message, refused, topic.route)
         return identified
 
     def _decode_other(self, message: Message, where: Route) -> list[Item] | Decoded:
@@ -266,13 +272,11 @@ class Acceptor:
             raise PayloadError("bad-topic", where.problem)
         return decode_device(message.payload)
 
-    def _refuse_item(
-        self, message: Message, series: Series, item: Item, reason: str, detail: str, received: int
-    ) -> None:
+    def _refuse_item(self, message: Message, series: Series, reason: str, detail: str) -> None:
         refused = Refused(reason, detail, message.payload, series.metric)
-        self._refuse(message, refused, Route(series.device_id, series.metric), received)
+        self._refuse(message, refused, Route(series.device_id, series.metric))
 
-    def _refuse(self, message: Message, refused: Refused, where: Route, received: int) -> None:
+    def _refuse(self, message: Message, refused: Refused, where: Route) -> None:
         whole = refused.payload is message.payload
         letter = DeadLetter(
             reason=refused.reason,
@@ -280,7 +284,7 @@ class Acceptor:
             source=message.topic[:1024],
             payload=bytes(refused.payload[:PAYLOAD_KEPT]),
             payload_size=max(message.size, len(message.payload)) if whole else len(refused.payload),
-            received_at=received,
+            received_at=self._received,
             device_id=where.device_id or None,
             metric=refused.metric or where.metric or None,
         )

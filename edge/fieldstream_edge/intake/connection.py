@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import mqtt5
 
-from fieldstream_edge.config import GatewaySettings, MqttSettings
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.intake.acceptor import Acceptor, Message
 from fieldstream_edge.intake.packets import PacketBuffer, ProtocolError
 from fieldstream_edge.intake.topics import STATUS_PREFIX
+from fieldstream_edge.settings import GatewaySettings, MqttSettings
 from fieldstream_edge.spool.errors import SpoolError
 
 log = logging.getLogger(__name__)

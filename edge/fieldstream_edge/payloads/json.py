@@ -42,7 +42,7 @@ def decode_metric(payload: bytes) -> list[Item] | Decoded:
         if first == _BRACE:
             return [_item(payload)]
         if first == _BRACKET:
-            return _items(payload)
+            return _items(payload) or _explain(payload, named=False)
         return [Item(_number(payload))]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
         return _explain(payload, named=False)
@@ -51,7 +51,8 @@ def decode_metric(payload: bytes) -> list[Item] | Decoded:
 def decode_device(payload: bytes) -> Decoded:
     """Readings of a message on a topic that names only the device. Raises PayloadError."""
     try:
-        return _from_metrics(_metrics(payload))
+        message = _metrics(payload)
+        return _from_metrics(message) if message.metrics else _explain(payload, named=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _explain(payload, named=True)
 
@@ -71,7 +72,7 @@ def _explain(payload: bytes, *, named: bool) -> Decoded:
         raise PayloadError("empty-payload", "the message has no payload; send a number or an object with `value`")
     document = _parse(stripped)
     if not isinstance(document, list):
-        return _element(stripped, document, named=named)
+        return _element(document, named=named)
     if not document:
         raise PayloadError("bad-form", "the array is empty")
     whole = Decoded()
@@ -79,7 +80,7 @@ def _explain(payload: bytes, *, named: bool) -> Decoded:
         try:
             if not isinstance(element, dict):
                 raise PayloadError("bad-form", f"an element of the array is {_type(element)}, not an object")
-            part = _element(raw, element, named=named)
+            part = _element(element, named=named)
         except PayloadError as error:
             whole.refused.append(Refused(error.reason, error.detail, raw))
             continue
@@ -109,7 +110,7 @@ def _parse(payload: bytes) -> Any:
         raise PayloadError("not-json", f"neither a number nor JSON: {error}") from error
 
 
-def _element(raw: bytes, document: Any, *, named: bool) -> Decoded:
+def _element(document: Any, *, named: bool) -> Decoded:
     """One object (or number), of which something is wrong or that is a form the fast path does not know."""
     if not isinstance(document, dict):
         if named:
@@ -118,6 +119,8 @@ def _element(raw: bytes, document: Any, *, named: bool) -> Decoded:
     if named:
         if not isinstance(document.get("metrics"), dict):
             raise PayloadError("bad-form", "this topic names no metric, and the object has no object `metrics`")
+        if not document["metrics"]:
+            raise PayloadError("bad-form", "`metrics` is empty")
         return _metrics_element(document)
     if "value" not in document:
         raise PayloadError("bad-form", "the object has no `value`")
@@ -130,9 +133,10 @@ def _metrics_element(document: dict[str, Any]) -> Decoded:
     decoded, rest = Decoded(), _rest(document)
     for metric, value in document["metrics"].items():
         try:
-            decoded.named.append(Named(metric, Item(_check_value(value), **rest)))
+            decoded.named.append(Named(_encodable(metric), Item(_check_value(value), **rest)))
         except PayloadError as error:
-            decoded.refused.append(Refused(error.reason, error.detail, json.dumps(value).encode(), metric))
+            name = metric.encode(errors="replace").decode()
+            decoded.refused.append(Refused(error.reason, error.detail, json.dumps(value).encode(), name))
     return decoded
 
 
@@ -157,8 +161,19 @@ def _check_value(value: Any) -> float:
 
 def _text(document: dict[str, Any], key: str) -> str | None:
     value = document.get(key)
-    if value is not None and not isinstance(value, str):
+    if value is None:
+        return None
+    if not isinstance(value, str):
         raise PayloadError("bad-form", f"`{key}` is {_type(value)}, not a text")
+    return _encodable(value)
+
+
+def _encodable(value: str) -> str:
+    """Half a surrogate pair (`\\ud800`) is JSON, but no text that could be stored."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise PayloadError("bad-form", "a text holds half a surrogate pair") from error
     return value
 
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Descriptor:
     """What repeats from reading to reading of one series; the spool writes it once per segment."""
 
-    __slots__ = ("device_id", "flags", "metric", "number", "operator", "quality", "segment", "series", "unit")
+    __slots__ = ("device_id", "flags", "metric", "number", "operator", "quality", "series", "unit", "writer")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - in the order in which the spool writes them
         self,
         device_id: str,
         metric: str,
@@ -32,8 +32,8 @@ class Descriptor:
         self.flags = flags
         self.operator = operator
         self.series = series
-        self.number = 0  # within the segment that `segment` names
-        self.segment = -1  # first seq of the segment in which `number` holds
+        self.number = 0  # within the segment file that `writer` stands for
+        self.writer = -1
 
     def fields(self) -> tuple[str, str, str | None, str, int, str | None]:
         """The fields in the order in which the spool writes them."""

@@ -81,8 +81,9 @@ class Footer:
         self.last_seq = last_seq
         if batch.ts:
             self.readings += len(batch.ts)
-            self.min_ts = min(self.min_ts, min(batch.ts))
-            self.max_ts = max(self.max_ts, max(batch.ts))
+            smallest, largest = min(batch.ts), max(batch.ts)
+            self.min_ts = min(self.min_ts, smallest)
+            self.max_ts = max(self.max_ts, largest)
             self.newest_received = max(self.newest_received, batch.received[-1])
         if batch.dead:
             self.newest_received = max(self.newest_received, batch.dead[-1].received_at)
@@ -133,20 +134,23 @@ def _narrow(codes: str, numbers: list[int]) -> array[int]:
     raise OverflowError("a number beyond 64 bits")
 
 
-def _number(batch: Batch, segment: int, next_number: int) -> list[Descriptor]:
+def _number(batch: Batch, writer: int, next_number: int) -> list[Descriptor]:
     """Gives numbers to the descriptors that this segment has not met; returns these in order of their number."""
     new: list[Descriptor] = []
     for descriptor in set(batch.descriptors):
-        if descriptor.segment != segment:
-            descriptor.segment = segment
+        if descriptor.writer != writer:
+            descriptor.writer = writer
             descriptor.number = next_number + len(new)
             new.append(descriptor)
     return new
 
 
-def pack_batch(batch: Batch, *, first_seq: int, segment: int, next_number: int) -> tuple[bytes, int]:
-    """Bytes of the batch, and how many descriptors it introduced to the segment (named by its first seq)."""
-    new = _number(batch, segment, next_number)
+def pack_batch(batch: Batch, *, first_seq: int, segment: int, writer: int, next_number: int) -> tuple[bytes, int]:
+    """Bytes of the batch, and how many descriptors it introduced to the segment (named by its first seq).
+
+    `writer` is unique to each creation of a segment file: after a failed sync a file of the same name starts anew.
+    """
+    new = _number(batch, writer, next_number)
     introduced = _pack((next_number, [descriptor.fields() for descriptor in new]))
     base = batch.received[0] if batch.received else (batch.dead[0].received_at if batch.dead else 0)
     numbers = [descriptor.number for descriptor in batch.descriptors]

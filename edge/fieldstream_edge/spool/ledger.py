@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldstream_edge.config import SpoolSettings
+from fieldstream_edge.settings import SpoolSettings
 from fieldstream_edge.spool import segment as segments
 from fieldstream_edge.spool.batch import Batch
 from fieldstream_edge.spool.errors import SpoolFullError, SpoolIOError, SpoolOwnedError
@@ -56,7 +56,8 @@ class Spool:
         self.directory = directory
         self.settings = settings
         self.counters = SpoolCounters()
-        self.on_seal: Callable[[Segment], None] = lambda _: None
+        # Told of each sealed segment, and of the batch that is about to be stored in the next one.
+        self.on_seal: Callable[[Segment, Batch | None], None] = lambda *_: None
         self._files = files or Files()
         self._clock = clock
         directory.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ class Spool:
             self.counters.sync_seconds += time.perf_counter() - started
         except OSError as error:
             self.counters.io_errors += 1
-            self._abandon_active()
+            self._abandon_active(batch)
             raise SpoolIOError(f"the spool could not be written: {error}") from error
         self.counters.syncs += 1
         self.counters.stored_bytes += len(data)
@@ -106,18 +107,16 @@ class Spool:
         return first_seq
 
     def _place(self, batch: Batch, first_seq: int) -> tuple[Segment, bytes, int]:
-        """The segment for the batch, and its bytes there."""
+        """The segment for the batch, and its bytes there. Raises SpoolFullError, OSError."""
         active = self._active
         if active is not None:
-            data, introduced = pack_batch(
-                batch, first_seq=first_seq, segment=active.first_seq, next_number=active.descriptors
-            )
+            data, introduced = _pack(batch, first_seq, active)
             if active.end + len(data) + FOOTER_BYTES <= active.size:
                 return active, data, introduced
-            self._seal_active()
-        data, introduced = pack_batch(batch, first_seq=first_seq, segment=first_seq, next_number=0)
-        size = max(self.settings.segment_bytes, SEGMENT_HEADER_BYTES + len(data) + FOOTER_BYTES)
-        return self._new_segment(first_seq, size), data, introduced
+            self._seal_active(batch)
+        size = max(self.settings.segment_bytes, _largest(batch))
+        active = self._new_segment(first_seq, size)
+        return active, *_pack(batch, first_seq, active)
 
     def _new_segment(self, first_seq: int, size: int) -> Segment:
         self._make_room(size)
@@ -167,22 +166,22 @@ class Spool:
         self.delivered_seq = oldest.last_seq
         log.error("dropped %d undelivered entries, seq %d to %d: %s", count, first, oldest.last_seq, why)
 
-    def _seal_active(self) -> None:
+    def _seal_active(self, pending: Batch | None = None) -> None:
         active, self._active = self._active, None
         if active is None:
             return
         try:
             segments.seal(self._files, active)
         finally:
-            self.on_seal(active)
+            self.on_seal(active, pending)
 
-    def _abandon_active(self) -> None:
+    def _abandon_active(self, pending: Batch) -> None:
         """After a failed write or sync the file is not trusted with further batches (invariant 4)."""
         active, self._active = self._active, None
         if active is None:
             return
         segments.close(active)
-        self.on_seal(active)
+        self.on_seal(active, pending)
         if active.last_seq < active.first_seq:
             with self._changed:
                 self._segments.remove(active)
@@ -270,6 +269,21 @@ class Spool:
             os.close(self._lock_fd)
 
 
+def _pack(batch: Batch, first_seq: int, segment: Segment) -> tuple[bytes, int]:
+    return pack_batch(
+        batch, first_seq=first_seq, segment=segment.first_seq, writer=segment.writer, next_number=segment.descriptors
+    )
+
+
+def _largest(batch: Batch) -> int:
+    """Bytes that a segment needs so that the batch fits, whatever is in it: an upper bound."""
+    names = sum(
+        sum(4 * len(text) for text in each.fields() if isinstance(text, str)) + 64 for each in set(batch.descriptors)
+    )
+    dead = sum(4 * (len(each.detail) + len(each.source) + 3 * 256) + 128 for each in batch.dead) + batch.dead_bytes
+    return SEGMENT_HEADER_BYTES + FOOTER_BYTES + 256 + 28 * len(batch.ts) + names + dead + 12 * len(batch.marks)
+
+
 def _own(directory: Path) -> int:
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
@@ -278,7 +292,8 @@ def _own(directory: Path) -> int:
         owner = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(fd)
         raise SpoolOwnedError(
-            f"{directory} is in use by another gateway process (pid {owner}): stop it, or give this one its own state_dir"
+            f"{directory} is in use by another gateway process (pid {owner}): stop it, "
+            "or give this one its own state_dir"
         ) from error
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

@@ -1,7 +1,8 @@
 """One segment file, as the ledger keeps it in memory."""
 
+import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldstream_edge.spool.errors import SpoolError
@@ -21,6 +22,7 @@ class Segment:
     fd: int = -1  # open only while it is written
     descriptors: int = 0  # how many it has introduced
     sealed: bool = False
+    writer: int = field(default_factory=itertools.count().__next__)  # unique to this creation of the file
 
     @property
     def last_seq(self) -> int:

@@ -60,7 +60,8 @@ def _rest(number: int) -> bytes:
 
 def long_encoder() -> Callable[[int], bytes]:
     """A function that writes Avro longs, fast when they are above 8191 and near the one before."""
-    known, rest = -1, b""
+    known: int | None = None
+    rest = b""
 
     def encode(number: int) -> bytes:
         nonlocal known, rest

@@ -14,8 +14,8 @@ from cryptography import x509
 from fieldstream_schemas.topics import GATEWAYS, parsed_schema
 
 from fieldstream_edge import __version__
-from fieldstream_edge.config import GatewaySettings
 from fieldstream_edge.counters import Counters
+from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.ledger import Spool
 
 

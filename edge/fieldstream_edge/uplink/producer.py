@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry, frame_header
 from fieldstream_schemas.topics import DEAD_LETTERS, GATEWAYS, READINGS_RAW
 
-from fieldstream_edge.config import GatewaySettings
 from fieldstream_edge.counters import Counters
+from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.batch import StoredBatch
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.spool.reader import SpoolReader

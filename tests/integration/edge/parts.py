@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from fieldstream_schemas.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -149,7 +149,9 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 """
         )
-        self._run("kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(self._config), "--standalone")
+        self._run(
+            "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(self._config), "--standalone"
+        )
         self.process: Process | None = None
         self.start()
 
@@ -202,8 +204,9 @@ auto.create.topics.enable=false
                 for message in consumer.consume(5000, 1.0):
                     assert message.error() is None, message.error()
                     found.append(message)
-                    if message.offset() + 1 >= ends.get(message.partition(), 1 << 60):
-                        ends.pop(message.partition())
+                    partition, offset = message.partition(), message.offset()
+                    if partition is not None and offset is not None and offset + 1 >= ends.get(partition, 1 << 60):
+                        ends.pop(partition)
             return found
         finally:
             consumer.close()
@@ -240,7 +243,9 @@ class Registry:
 class GatewayProcess:
     """`fieldstream-gateway run` in a process of its own."""
 
-    def __init__(self, directory: Path, mqtt: str, kafka: str, registry: str, *, extra: str = "", more: str = "") -> None:
+    def __init__(
+        self, directory: Path, mqtt: str, kafka: str, registry: str, *, extra: str = "", more: str = ""
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
