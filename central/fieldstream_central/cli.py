@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import load_settings
+from fieldstream_central.store import cli as store
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 schemas = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry.")
@@ -17,6 +19,11 @@ assets = typer.Typer(no_args_is_help=True, help="The asset registry.")
 app.add_typer(schemas, name="schemas")
 app.add_typer(jobs, name="jobs")
 app.add_typer(assets, name="assets")
+app.add_typer(store.app, name="store")
+app.command("loader")(store.loader)
+app.command("api")(serve.api)
+app.command("console")(serve.console)
+app.command("audit")(store.audit_command)
 
 
 @app.callback()

@@ -161,10 +161,12 @@ def install_flink() -> None:
         shutil.copytree(wheel / folder, FLINK_HOME / folder)
     for script in (FLINK_HOME / "bin").iterdir():
         script.chmod(0o755)
-    shutil.copytree(wheel / "plugins/metrics-prometheus", FLINK_HOME / "plugins/metrics-prometheus")
     for jar in (JAVA_PARTS / "flink-lib").glob("*.jar"):
         shutil.copy(jar, FLINK_HOME / "lib")
-    shutil.copy(next((wheel / "opt").glob("flink-python-*.jar")), FLINK_HOME / "lib")
+    python_jar = next((wheel / "opt").glob("flink-python-*.jar"))
+    for folder in ("lib", "opt"):  # the cluster looks in one, PyFlink in the other
+        (FLINK_HOME / folder).mkdir(exist_ok=True)
+        shutil.copy(python_jar, FLINK_HOME / folder)
 
 
 def function_sources() -> list[Path]:

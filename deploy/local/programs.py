@@ -168,4 +168,9 @@ def our_programs(layout: Layout) -> list[Program]:
 
 def ours(layout: Layout) -> dict[str, str]:
     """Environment of our own programs."""
-    return {"FIELDSTREAM_CONFIG": str(layout.settings_file), "JAVA_HOME": str(java_home()), "PYTHONUNBUFFERED": "1"}
+    return {
+        "FIELDSTREAM_CONFIG": str(layout.settings_file),
+        "JAVA_HOME": str(java_home()),
+        "FLINK_HOME": f"{JAVA_PARTS}/flink",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 from fieldstream_central.settings import load_settings
+from fieldstream_central.store.migrate import migrate
 from fieldstream_central.topics_admin import create_topics, kafka_answers, register_schemas
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -132,6 +133,7 @@ def up(layout: Layout) -> None:
     supervisor.start(reg.name)
     for program in outside:
         step(layout, program.name, program.ready, 60)
+    migrate(settings.clickhouse)
     step(layout, reg.name, reg.ready, 90)
     register_schemas(settings)
     for program in ours:

@@ -14,9 +14,10 @@ from typing import Any
 import fastavro
 from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_header, schema_id_of
 from fieldstream_schemas.topics import ANOMALIES, WINDOWS, parsed_schema
-from pyflink.common import Row, Types
+from pyflink.common import Configuration, Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
 from pyflink.datastream.state import MapStateDescriptor
+from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from fieldstream_central.detect.asset_detection import AssetDetection
@@ -53,13 +54,14 @@ CREATE TEMPORARY TABLE anomalies (`key` STRING, `value` BYTES) WITH (
   'properties.compression.type' = 'lz4'
 )
 """
-# Heartbeats carry no key: they only move the watermark, the filter behind the union drops them.
+# Heartbeats only move the watermark: the filter behind the union drops them. Their empty key is computed,
+# or the planner would see that nothing is left of them and drop their source.
 INPUT = """
 SELECT asset_key, `value` FROM (
-  SELECT asset_key(`value`) AS asset_key, `value`, event_time FROM windows
+  SELECT asset_key(`value`) AS asset_key, `value` FROM windows WHERE `value` IS NOT NULL
   UNION ALL
-  SELECT CAST(NULLIF(CHAR_LENGTH(CAST(event_time AS STRING)), -1) AS STRING), `value`, event_time FROM heartbeats
-)
+  SELECT SUBSTRING(CAST(event_time AS STRING), 1, 0), `value` FROM heartbeats
+) WHERE asset_key <> ''
 """
 
 
@@ -136,18 +138,32 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
             yield Row(step.anomaly_id, self._header + body.getvalue())
 
 
+def remote_environment(settings: Settings, restore_from: str | None) -> StreamExecutionEnvironment:
+    """The cluster as an execution environment. PyFlink itself offers only one that starts a cluster of its own."""
+    values = job_configuration(settings, name="detect", restore_from=restore_from)
+    configuration = Configuration()
+    for key, value in values.items():
+        configuration.set_string(key, value)
+    gateway = get_gateway()
+    jars = gateway.new_array(gateway.jvm.String, 1)
+    jars[0] = str(settings.flink_function_jar.absolute())
+    java_class = gateway.jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    return StreamExecutionEnvironment(
+        java_class.createRemoteEnvironment(
+            values["rest.address"], int(values["rest.port"]), configuration._j_configuration, jars
+        )
+    )
+
+
 def submit(settings: Settings, *, restore_from: str | None) -> str:
     """Starts the job on the cluster, from a checkpoint or savepoint if given. Returns the Flink job id."""
-    environment = StreamExecutionEnvironment.get_execution_environment()
-    table_env = StreamTableEnvironment.create(environment)
-    for key, value in job_configuration(settings, name="detect", restore_from=restore_from).items():
-        table_env.get_config().set(key, value)
+    table_env = StreamTableEnvironment.create(remote_environment(settings, restore_from))
     table_env.execute_sql("CREATE TEMPORARY FUNCTION asset_key AS 'fieldstream.AssetKey'")
     for statement in SOURCES.replace("$kafka", settings.kafka).split(";\n"):
         table_env.execute_sql(statement)
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     function = DetectAnomalies(
-        DetectionConfig.load(settings.detection_file),
+        DetectionConfig.load(settings.detection_file) if settings.detection_file else DetectionConfig(),
         settings.schema_cache.absolute(),
         settings.registry,
         registry.wait_for_id(ANOMALIES),

@@ -15,6 +15,7 @@ FUNCTIONS = {
     "decode_reading": "DecodeReading",
     "previous_max": "PreviousMax",
     "asset_of": "AssetOf",
+    "asset_row": "AssetRow",
     "pseudonym": "Pseudonym",
     "window_stats": "WindowStats",
     "encode_record": "EncodeRecord",

@@ -42,6 +42,7 @@ WITH (
   'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
 );
 
+-- A correction is written as a deletion and a new row: consumers of this topic pass over the null values.
 CREATE TEMPORARY TABLE windows (
   `key` STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', PRIMARY KEY (`key`) NOT ENFORCED
 ) WITH (
@@ -76,24 +77,20 @@ SELECT * FROM (
 INSERT INTO readings_clean
 SELECT r.device_id,
   encode_record('clean_reading', r.device_id, r.metric, r.ts, r.`value`, COALESCE(r.unit, a.unit), r.quality,
-         r.flags + CASE WHEN a.known THEN 0 ELSE 8 END, -- Flag.UNKNOWN_SENSOR
+         r.flags + CASE WHEN a.asset_id = '' THEN 8 ELSE 0 END, -- Flag.UNKNOWN_SENSOR
          r.gateway_id, r.epoch, r.seq, r.received_at, a.site, a.area, a.asset_id, a.asset_type, pseudonym(r.operator),
          CURRENT_ROW_TIMESTAMP(), CAST(TIMESTAMPDIFF(SECOND, r.event_time, CURRENT_WATERMARK(r.event_time)) AS BIGINT) * 1000),
   r.event_time
-FROM readings AS r, LATERAL TABLE(asset_of(r.device_id, r.metric)) AS a;
+FROM readings AS r, LATERAL TABLE(asset_row(r.device_id, r.metric)) AS a;
 
 -- 5. Windows by event time. The group window, because only it sends corrections for late readings.
 
 INSERT INTO windows
-SELECT w.device_id || '/' || w.metric || '/' || CAST(w.start_ms AS STRING),
-  encode_record('window', w.device_id, w.metric, w.start_ms, w.start_ms + $window_s * 1000, a.site, a.area, a.asset_id, a.asset_type, a.unit,
-         w.stats.n, w.stats.mean, w.stats.stddev, w.stats.smallest, w.stats.largest, w.stats.earliest, w.stats.latest,
-         w.stats.first_ts, w.stats.last_ts, a.low_low, a.low, a.high, a.high_high, w.stats.n),
-  TO_TIMESTAMP_LTZ(w.start_ms + $window_s * 1000, 3)
+SELECT device_id || '/' || metric || '/' || CAST(start_ms AS STRING),
+  encode_record('window', device_id, metric, start_ms, start_ms + $window_s * 1000, stats, asset_of(device_id, metric)),
+  TO_TIMESTAMP_LTZ(start_ms + $window_s * 1000, 3)
 FROM (
-  SELECT device_id, metric,
-    MIN(ts - MOD(ts, $window_s * 1000)) AS start_ms,
-    window_stats(`value`, ts) AS stats
+  SELECT device_id, metric, MIN(ts - MOD(ts, $window_s * 1000)) AS start_ms, window_stats(`value`, ts) AS stats
   FROM (
     SELECT device_id, metric, event_time, `value`, ts FROM readings
     UNION ALL
@@ -101,8 +98,8 @@ FROM (
     FROM heartbeats
   )
   GROUP BY device_id, metric, TUMBLE(event_time, INTERVAL '$window_s' SECOND)
-) AS w, LATERAL TABLE(asset_of(w.device_id, w.metric)) AS a
-WHERE w.metric <> '';
+)
+WHERE metric <> '';
 
 -- 6. What could not be read.
 

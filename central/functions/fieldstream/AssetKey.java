@@ -10,8 +10,10 @@ import org.apache.flink.avro.shaded.org.apache.avro.io.DecoderFactory;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.ScalarFunction;
 
-/** Asset of a framed window, or its device when it has none: what detection is keyed by. Null: not a window. */
+/** Asset of a framed window, or its device when it has none: what detection is keyed by; "?" for bytes that are no window. */
 public final class AssetKey extends ScalarFunction {
+    private static final String UNREADABLE = "?";
+
     private transient Schemas schemas;
     private transient Schema ours;
 
@@ -23,11 +25,11 @@ public final class AssetKey extends ScalarFunction {
 
     public String eval(byte[] value) {
         if (value == null || value.length <= Schemas.FRAME_BYTES || value[0] != 0) {
-            return null;
+            return UNREADABLE;
         }
         Schema writer = schemas.writer(ByteBuffer.wrap(value, 1, 4).getInt());
         if (writer == null) {
-            return null;
+            return UNREADABLE;
         }
         try {
             GenericRecord window = new GenericDatumReader<GenericRecord>(writer, ours).read(null, DecoderFactory.get()
@@ -35,7 +37,7 @@ public final class AssetKey extends ScalarFunction {
             String asset = window.get("asset_id").toString();
             return asset.isEmpty() ? window.get("device_id").toString() : asset;
         } catch (IOException | RuntimeException damaged) {
-            return null;
+            return UNREADABLE;
         }
     }
 }

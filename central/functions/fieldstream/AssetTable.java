@@ -19,7 +19,7 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.KafkaCons
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.StringDeserializer;
-import org.apache.flink.table.data.RowData;
+import org.apache.flink.types.Row;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -32,7 +32,7 @@ final class AssetTable {
     private static final String TOPIC = "assets";
     private static AssetTable shared;
 
-    private final Map<String, RowData> rows = new ConcurrentHashMap<>();
+    private final Map<String, Row> rows = new ConcurrentHashMap<>();
     private final CountDownLatch caughtUp = new CountDownLatch(1);
     private final Properties kafka;
     private final Schemas schemas;
@@ -53,14 +53,14 @@ final class AssetTable {
         this.schemas = schemas;
     }
 
-    RowData get(String key) {
+    Row get(String key) {
         try {
             caughtUp.await();
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
             throw new IllegalStateException("interrupted while the asset table was being read", error);
         }
-        return rows.get(key);
+        return rows.getOrDefault(key, AssetOf.UNKNOWN);
     }
 
     private void followForEver() {
@@ -104,10 +104,16 @@ final class AssetTable {
             return;
         }
         try {
-            rows.put(record.key(), AssetOf.row(decode(record.value())));
+            rows.put(record.key(), row(decode(record.value())));
         } catch (IOException | RuntimeException error) {
             LOG.error("topic {} offset {}: not a sensor, skipped", TOPIC, record.offset(), error);
         }
+    }
+
+    private static Row row(GenericRecord sensor) {
+        return Row.of(sensor.get("site").toString(), sensor.get("area").toString(), sensor.get("asset_id").toString(),
+                sensor.get("asset_type").toString(), sensor.get("unit") == null ? null : sensor.get("unit").toString(),
+                sensor.get("low_low"), sensor.get("low"), sensor.get("high"), sensor.get("high_high"));
     }
 
     private GenericRecord decode(byte[] value) throws IOException {

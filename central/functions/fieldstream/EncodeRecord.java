@@ -18,9 +18,11 @@ import org.apache.flink.table.annotation.DataTypeHint;
 import org.apache.flink.table.annotation.InputGroup;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.ScalarFunction;
+import org.apache.flink.types.Row;
 
 /**
- * Columns to framed Avro: `encode_record(schema, field, ...)`, the fields in the schema's order. Timestamps may be
+ * Columns to framed Avro: `encode_record(schema, field, ...)`, the fields in the schema's order; a ROW stands for
+ * its fields. Timestamps may be
  * milliseconds or TIMESTAMP_LTZ. The schema's id comes from the job parameter fieldstream.schema-id.SCHEMA, so
  * nothing is ever registered by a job.
  */
@@ -59,13 +61,20 @@ public final class EncodeRecord extends ScalarFunction {
         }
 
         byte[] encode(Object[] values) throws IOException {
-            if (values.length != fields.size()) {
-                throw new IllegalArgumentException(schema.getName() + " has " + fields.size() + " fields, the query gives "
-                        + values.length);
-            }
             GenericRecord record = new GenericData.Record(schema);
-            for (int i = 0; i < values.length; i++) {
-                record.put(i, avro(values[i]));
+            int next = 0;
+            for (Object value : values) {
+                if (value instanceof Row row) {
+                    for (int i = 0; i < row.getArity(); i++) {
+                        record.put(next++, avro(row.getField(i)));
+                    }
+                } else {
+                    record.put(next++, avro(value));
+                }
+            }
+            if (next != fields.size()) {
+                throw new IllegalArgumentException(
+                        schema.getName() + " has " + fields.size() + " fields, the query gives " + next);
             }
             buffer.reset();
             buffer.write(frame);

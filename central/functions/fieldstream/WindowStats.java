@@ -10,7 +10,7 @@ import org.apache.flink.types.Row;
  * squares that SQL's STDDEV keeps cancel out on large offsets; first and last by event time, not by arrival.
  */
 @FunctionHint(output = @DataTypeHint("ROW<n BIGINT, mean DOUBLE, stddev DOUBLE, smallest DOUBLE, largest DOUBLE, "
-        + "earliest DOUBLE, latest DOUBLE, first_ts BIGINT, last_ts BIGINT>"))
+        + "earliest DOUBLE, latest DOUBLE, first_ts BIGINT, last_ts BIGINT, revision BIGINT>"))
 public final class WindowStats extends AggregateFunction<Row, WindowStats.State> {
     /** Running statistics of one window. */
     public static class State {
@@ -55,6 +55,6 @@ public final class WindowStats extends AggregateFunction<Row, WindowStats.State>
     @Override
     public Row getValue(State state) {
         return Row.of(state.n, state.mean, Math.sqrt(Math.max(0, state.squares / state.n)), state.min, state.max,
-                state.first, state.last, state.firstTs, state.lastTs);
+                state.first, state.last, state.firstTs, state.lastTs, state.n);
     }
 }

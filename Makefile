@@ -1,0 +1,50 @@
+# Fieldstream. `make help` lists what there is; everything installs what it needs by itself.
+PYTHON ?= python3.11
+PY := .venv/bin/python
+LOCAL := PYTHONPATH=deploy
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status clean check lint types test unit lock
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+install: ## install what is missing: system packages, Python packages, Kafka, Flink, the registry
+	@$(LOCAL) $(PYTHON) -m local.install
+
+demo: install ## everything, live: a simulated fleet, a recorded failure, its detection (ONCE=1: headless, checked)
+	@$(LOCAL) $(PY) -m local.demo
+
+up: install ## start the local stack with gateway and jobs; returns when it is ready
+	@$(LOCAL) $(PY) -m local.stack up
+
+down: ## stop the local stack; no process is left
+	@$(LOCAL) $(PY) -m local.stack down
+
+status: ## show every program of the local stack
+	@$(LOCAL) $(PY) -m local.stack status
+
+clean: ## stop the local stack and delete its data
+	@$(LOCAL) $(PY) -m local.stack clean
+
+lint: install ## ruff: format and rules
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+
+types: install ## mypy, strict
+	@.venv/bin/mypy schemas/fieldstream_schemas edge/fieldstream_edge firmware-sim/fieldstream_sim \
+	  central/fieldstream_central deploy/local tests
+
+unit: install ## unit tests: seconds, no broker, no cluster
+	@.venv/bin/pytest -q tests/unit
+
+check: lint types unit ## what to run before every commit
+
+test: ## everything that proves the product, on real parts
+	@$(LOCAL) $(PYTHON) -m local.install --with-browser
+	@.venv/bin/pytest tests
+
+lock: ## resolve the dependencies anew into constraints.txt
+	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --no-annotate --python-version 3.11 --no-emit-package fieldstream-schemas --no-emit-package fieldstream-edge \
+	  --no-emit-package fieldstream-sim --no-emit-package fieldstream-central requirements-dev.in -o constraints.txt
