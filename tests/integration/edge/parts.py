@@ -124,10 +124,11 @@ class Mosquitto:
 class Kafka:
     """One Kafka node in KRaft mode with all of Fieldstream's topics."""
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int | None = None, *, append_time: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._directory = directory
+        self._more = {"message.timestamp.type": "LogAppendTime"} if append_time else {}
         controller = free_port()
         while controller == self.port:
             controller = free_port() + 1
@@ -176,7 +177,7 @@ auto.create.topics.enable=false
 
         wait_until(ready, 60, "Kafka")
         wanted = [
-            NewTopic(topic.name, topic.partitions, 1, config=topic.config)
+            NewTopic(topic.name, topic.partitions, 1, config=topic.config | self._more)
             for topic in TOPICS.values()
             if topic.name not in admin.list_topics(timeout=5).topics
         ]
@@ -188,17 +189,18 @@ auto.create.topics.enable=false
         if self.process is not None:
             self.process.stop(signal.SIGKILL)
 
-    def read(self, topic: str) -> list[Any]:
-        """All messages of the topic, by partition and offset."""
+    def read(self, topic: str, *, last: int | None = None) -> list[Any]:
+        """Messages of the topic by partition and offset: all, or about so many of the last."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test", "enable.auto.commit": False})
         try:
             partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            ends = {}
+            ends, starts = {}, {}
             for partition in partitions:
                 low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
                 if high > low:
                     ends[partition] = high
-            consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
+                    starts[partition] = low if last is None else max(low, high - last // len(partitions))
+            consumer.assign([TopicPartition(topic, partition, starts[partition]) for partition in ends])
             found = []
             while ends:
                 for message in consumer.consume(5000, 1.0):
@@ -281,6 +283,11 @@ url = "{mqtt}"
             return bool(answer.status == 200)
         return False
 
+    def answers(self) -> bool:
+        with suppress(OSError):
+            return bool(self.status())
+        return False
+
     def status(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status.json", timeout=5) as answer:
             found: dict[str, Any] = json.load(answer)
@@ -307,9 +314,13 @@ url = "{mqtt}"
 
 
 @contextmanager
-def all_parts(directory: Path) -> Iterator[tuple[Mosquitto, Kafka, Registry]]:
-    """Broker, Kafka and registry, stopped at the end."""
-    mosquitto, kafka, registry = Mosquitto(directory / "mqtt"), Kafka(directory / "kafka"), Registry()
+def all_parts(directory: Path, *, append_time: bool = False) -> Iterator[tuple[Mosquitto, Kafka, Registry]]:
+    """Broker, Kafka and registry, stopped at the end. `append_time`: Kafka stamps records itself."""
+    mosquitto, kafka, registry = (
+        Mosquitto(directory / "mqtt"),
+        Kafka(directory / "kafka", append_time=append_time),
+        Registry(),
+    )
     try:
         yield mosquitto, kafka, registry
     finally:
