@@ -197,4 +197,7 @@ def moved_together(first: SeriesDetection, other: SeriesDetection, at_ms: int) -
     """Whether `other` made an unusual move at about the time of a candidate of `first`."""
     shift = other.learned.shift
     reach = 3.5 * max(first.past.step_ms, other.past.step_ms)
-    return math.isfinite(shift.moved_at) and abs(shift.moved_at - at_ms) <= reach
+    if not math.isfinite(shift.moved_at) or abs(shift.moved_at - at_ms) > reach:
+        return False
+    # A wobble of a mate explains no leap: its move must be of comparable rarity.
+    return shift.moved > 0.3 * first.learned.shift.moved
