@@ -22,6 +22,14 @@ SELECT fromUnixTimestamp64Milli(toInt64(bucket * {bucket_ms:Int64})) AS ts, mean
     AND window_start >= {from:DateTime64(3)} AND window_start < {to:DateTime64(3)} GROUP BY bucket ORDER BY bucket)
 """
 
+# All readings as they are, when they are so few that they fit: one more than may be, to tell.
+_SINGLE = """
+SELECT ts, value AS mean, value AS min, value AS max, 1 AS count FROM fieldstream.readings
+WHERE device_id = {device_id:String} AND metric = {metric:String}
+    AND ts >= {from:DateTime64(3)} AND ts < {to:DateTime64(3)}
+ORDER BY ts LIMIT {limit:UInt32}
+"""
+
 WINDOW_S = 10
 
 
@@ -39,13 +47,15 @@ def bucket_seconds(span_s: float, points: int) -> float:
 async def load_series(store: StoreReader, device_id: str, metric: str, span: Span, points: int) -> Series:
     """The points. Raises ClickHouseError."""
     width = bucket_seconds(span.seconds, points)
-    from_windows = width >= WINDOW_S
-    params = {"device_id": device_id, "metric": metric, "bucket_ms": round(width * 1000)} | span.params()
-    rows = await store.rows(_WINDOWS if from_windows else _READINGS, params)
-    return Series(
-        device_id=device_id,
-        metric=metric,
-        source="windows" if from_windows else "readings",
-        resolution_s=width,
-        points=[Point(**row) for row in rows],
-    )
+    params: dict[str, object] = {"device_id": device_id, "metric": metric} | span.params()
+    source = "windows" if width >= WINDOW_S else "readings"
+    rows = []
+    if source == "readings":
+        rows = await store.rows(_SINGLE, params | {"limit": points + 1})
+    if source == "readings" and len(rows) <= points:
+        width = 0.0
+    else:
+        query = _WINDOWS if source == "windows" else _READINGS
+        rows = await store.rows(query, params | {"bucket_ms": round(width * 1000)})
+    found = [Point(**row) for row in rows]
+    return Series(device_id=device_id, metric=metric, source=source, resolution_s=width, points=found)

@@ -1,0 +1,67 @@
+"""All words of the console in one place, for translation."""
+
+TITLE = "Fieldstream"
+LIVE = "Live"
+STALE = "Data is old"
+NO_DATA = "No data yet"
+STORE_AWAY = "Store does not answer"
+NEWEST = "newest reading {age} ago"
+NEVER = "nothing stored yet"
+LAST_SEEN = "last answer {age} ago"
+LIGHT_DARK = "Switch between light and dark"
+
+WAY = "The way of a reading"
+WAY_HINT = "from the device to a person, live"
+HOPS = {
+    "gateway": ("Gateway", "accepts and keeps"),
+    "kafka": ("Kafka", "raw readings"),
+    "pipeline": ("Pipeline", "dedupe, enrich, window"),
+    "store": ("ClickHouse", "stored once"),
+    "detect": ("Detect", "window rows"),
+    "alerter": ("Alerter", "incidents"),
+    "people": ("People", "notified"),
+}
+PER_SECOND = "/s"
+NO_SIGNAL = "no signal"
+STOPPED = "stopped"
+UP_TO_DATE = "up to date"
+BEHIND = "{lag} behind"
+WAITING = "{count} waiting"
+OPEN_INCIDENTS = "open now"
+SENT = "last hour"
+P95 = "p95 {seconds} s from event"
+WINDOWS_A_SECOND = "windows/s"
+DEAD_LETTERS = "{count} dead letters"
+
+SENSOR = "Sensor"
+RANGES = {"15 min": 900, "1 h": 3600, "6 h": 21600, "24 h": 86400}
+NO_SENSORS = "No sensor has reported yet. As soon as the first reading is stored it appears here."
+NO_POINTS = "No readings in this range"
+RESOLUTION_RAW = "every reading"
+RESOLUTION = "{width} buckets, lowest and highest kept"
+MEAN = "mean"
+BAND = "lowest to highest"
+LIMITS = {"high_high": "HH", "high": "H", "low": "L", "low_low": "LL"}
+
+ALARMS = "Alarms"
+ALARMS_ACTIVE = "{count} active"
+ALARMS_NONE = "No alarm in the last day"
+ALARMS_NONE_ACTIVE = "none active"
+ALARM_SINCE = "since {age}"
+ALARM_ENDED = "ended {age} ago, lasted {length}"
+OBSERVED = "observed {value}"
+EXPECTED = "expected {value}"
+
+COMPLETENESS = "Completeness"
+COMPLETENESS_HINT = "accepted by each gateway, against stored"
+GATEWAYS_NONE = "No gateway has reported yet"
+COMPLETE = "complete"
+INCOMPLETE = "incomplete"
+HEARTBEAT = "heartbeat {age} ago"
+EPOCHS_BEFORE = "{count} earlier epochs complete"
+MISSING_RANGES = "missing seq {ranges}"
+
+NOTIFICATIONS = "Notifications"
+NOTIFICATIONS_HINT = "what reached people"
+NOTIFICATIONS_NONE = "None sent yet"
+MAILBOX_AWAY = "The local mailbox does not answer"
