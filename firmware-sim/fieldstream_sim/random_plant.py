@@ -107,8 +107,21 @@ def _sensor(
     metric, unit, base, load, ambient, cycle, lag, noise, resolution = row
     vary = rng.uniform(0.8, 1.25, 6)
     noise *= float(vary[0])
-    low = base - 0.35 * (abs(load) + abs(cycle)) - 12 * abs(ambient) - 15 * noise
-    high = base + 1.6 * (abs(load) + abs(cycle)) + 12 * abs(ambient) + 15 * noise
+    model = SensorModel(
+        base=base * float(vary[1]) if base > 0 else base,
+        load_gain=load * float(vary[2]),
+        ambient_gain=ambient * float(vary[3]),
+        cycle_gain=cycle * float(vary[4]),
+        lag_s=lag * float(vary[5]),
+        wander=noise * float(rng.uniform(0.0, 0.8)),
+        noise=noise,
+        resolution=resolution,
+    )
+    # Limits lie outside what the process can do at its extremes; six sensors of ten have some.
+    driven = (min(0.0, 1.3 * model.load_gain), max(0.0, 1.3 * model.load_gain))
+    margin = 12 * abs(model.ambient_gain) + 12 * noise
+    low = model.base + driven[0] + min(0.0, model.cycle_gain) - margin
+    high = model.base + driven[1] + max(0.0, model.cycle_gain) + margin
     span = high - low
     limited = bool(rng.uniform() < 0.6)
     return Sensor(
@@ -119,20 +132,11 @@ def _sensor(
         unit=unit,
         period_ms=period_ms,
         label=f"{asset_id} {metric}",
-        low_low=round(low - 0.1 * span, 4) if limited else None,
+        low_low=round(low - 0.05 * span, 4) if limited else None,
         low=round(low, 4) if limited else None,
         high=round(high, 4) if limited else None,
-        high_high=round(high + 0.1 * span, 4) if limited else None,
-        model=SensorModel(
-            base=base * float(vary[1]) if base > 0 else base,
-            load_gain=load * float(vary[2]),
-            ambient_gain=ambient * float(vary[3]),
-            cycle_gain=cycle * float(vary[4]),
-            lag_s=lag * float(vary[5]),
-            wander=noise * float(rng.uniform(0.0, 0.8)),
-            noise=noise,
-            resolution=resolution,
-        ),
+        high_high=round(high + 0.05 * span, 4) if limited else None,
+        model=model,
     )
 
 

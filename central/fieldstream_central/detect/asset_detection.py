@@ -162,6 +162,9 @@ class AssetDetection:
             others = [other for other in self._series.values() if other is not series]
             if name == "spike":
                 explained = len(spiking) > 1
+            elif name == "noise":
+                reach = 6.0 * series.past.step_ms
+                explained = any(abs(other.learned.noise.raised_at - at_ms) <= reach for other in others)
             elif series.learned.shift.holding:
                 continue
             else:

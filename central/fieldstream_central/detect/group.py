@@ -37,27 +37,24 @@ class Group:
 
     def explains(self, series: SeriesDetection, moved_together: int) -> bool:
         """Whether the asset's other sensors account for a step of this one that has just been seen."""
-        others = len(self.model.members) - 1
-        if not others:
+        if len(self.model.members) < 2:
             return False
-        if moved_together and (not self.model.ready or self.model.total < READY_BLOCKS):
+        if not self.model.ready or self.model.total < READY_BLOCKS:
+            return moved_together > 0
+        if moved_together >= max(2, (len(self.model.members) - 1) / 2):
             return True
-        if moved_together >= max(2, others / 2):
-            return True
-        share = self._unexplained_share(series)
-        return share is not None and share < _EXPLAINED_SHARE
+        return self._predicted(series)
 
-    def _unexplained_share(self, series: SeriesDetection) -> float | None:
-        """How much of the series' last step its mates do not predict; None if there is no model for it."""
+    def _predicted(self, series: SeriesDetection) -> bool:
+        """Whether the mates predict the series' last step, within what the model usually misses."""
         model = self.model
-        if not model.ready or model.total < READY_BLOCKS:
-            return None
         test = model.tests[series.member]
         now, before = np.empty(len(model.members)), np.empty(len(model.members))
         for member, key in enumerate(model.members):
             ring = self._series[key].past.ring
             if len(ring) < 5:
-                return None
+                now[member] = before[member] = model.center[member]
+                continue
             now[member] = sum(ring[-3:]) / 3
             before[member] = sum(ring[:-3]) / (len(ring) - 3)
         at_ms = float(model.block * model.block_ms)
@@ -65,9 +62,10 @@ class Group:
         _, expected_before = model.predict(model.standardise(before), at_ms)
         member = series.member
         step = (now[member] - before[member]) / model.scale[member]
-        if step == 0.0 or test.held:
-            return None
-        return float(abs(1.0 - (expected_now[member] - expected_before[member]) / step))
+        missed = abs(step - (expected_now[member] - expected_before[member]))
+        if missed < _EXPLAINED_SHARE * abs(step):
+            return True
+        return bool(test.scale > 0 and missed / test.scale < test.jump_tail.threshold)
 
     def _close(self, now_ms: int) -> list[Anomaly]:
         model = self.model

@@ -53,6 +53,7 @@ def judge_block(
     for member, test in enumerate(model.tests):
         if silent[member]:
             continue
+        test.stirred(float(predicted[member]))
         test.take(float(residual[member]))
         if test.held:
             verdicts += _standing(model, member, float(residual[member]), at_ms, accept_ms)

@@ -17,6 +17,7 @@ from fieldstream_central.detect.tail import Tail
 
 MIN_RATIO = 1.8
 _CALM_RATIO = 1.4
+_CLIP_RATIO = 3.0
 _CHATTER_SHAPE = 0.42
 _STEPS = 12
 
@@ -24,22 +25,27 @@ _STEPS = 12
 class NoiseDetector(State):
     """Noise increase and chattering of one series."""
 
-    FIELDS = ("recent", "reference", "since", "holding", "over")
+    FIELDS = ("recent", "reference", "since", "holding", "over", "raised_at")
     PARTS = ("tail",)
     __slots__ = (*FIELDS, "tail")
     name, version = "noise", "1"
 
     def __init__(self) -> None:
         self.recent = self.reference = self.since = self.holding = self.over = 0.0
+        self.raised_at = -math.inf
         self.tail = Tail()
 
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
-        """Finding while the noise is raised."""
+        """A finding while the noise is raised, or, if `holding` is 0, a candidate that still needs `confirm`."""
         noise, learned = past.noise_now, past.noise
         if noise != noise or past.noise_n < 6.0 or learned <= 0.0:
             return None
         many = window.count >= 4
-        self.recent += (noise - self.recent) * (0.34 if many else 0.12)
+        # Clipped, so that the two or three windows that a step of the process touches are not enough.
+        bounded = min(noise, _CLIP_RATIO * (self.reference if self.holding else learned))
+        self.recent += (bounded - self.recent) * (0.2 if many else 0.1)
+        if self.recent > _CALM_RATIO * learned:
+            self.raised_at = float(window.window_end)
         if self.holding:
             if self.recent < _CALM_RATIO * self.reference:
                 self.holding = 0.0
@@ -53,12 +59,21 @@ class NoiseDetector(State):
             if self.over == 1.0:
                 self.since = float(window.last_ts)
             if self.over >= (2.0 if many else 4.0):
-                self.holding, self.reference = 1.0, learned
+                self.reference = learned
                 return self._finding(window)
             return None
         self.over = 0.0
         tail.learn(excess, past.ln_p)
         return None
+
+    def confirm(self) -> None:
+        """The candidate is this sensor's alone: it stands."""
+        self.holding = 1.0
+
+    def dismiss(self, past: Past) -> None:
+        """The asset's other sensors are noisier too: ordinary after all."""
+        self.over = 0.0
+        self.tail.learn(max(self.recent / past.noise - 1.0, 0.0), past.ln_p)
 
     def _finding(self, window: Window) -> Finding:
         spread = window.max - window.min

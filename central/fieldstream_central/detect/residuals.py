@@ -17,6 +17,8 @@ JUMP_RECENT = 2
 SHORT, LONG = 1 / 6, 1 / 40
 _LN_LOOKS_SHORT, _LN_LOOKS_LONG = math.log(3.0), math.log(12.0)  # looks that are independent: fewer than blocks
 SCALE_MEMORY = 300.0
+STIR, STIR_KEEP = 1 / 12, 0.95
+GAIN_ERROR = 0.3
 FLOOR = 2.5  # residual scales below which nothing is a finding, however rare
 
 
@@ -31,13 +33,14 @@ class Suspicion(NamedTuple):
 class MemberTests(State):
     """Residual scale, tests and standing finding of one member."""
 
-    FIELDS = ("scale", "seen", "short", "long", "held_since", "held_size", "quiet", "held_kind")
+    FIELDS = ("scale", "seen", "short", "long", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir")
     PARTS = ("jump_tail", "short_tail", "long_tail")
     __slots__ = (*FIELDS, *PARTS, "ring")
 
     def __init__(self) -> None:
         self.scale = self.seen = self.short = self.long = 0.0
-        self.held_since = self.held_size = self.quiet = self.held_kind = 0.0
+        self.held_since = self.held_size = self.quiet = 0.0
+        self.slow = self.stir = self.usual_stir = 0.0
         self.jump_tail, self.short_tail, self.long_tail = Tail(), Tail(), Tail()
         self.ring: list[float] = []
 
@@ -54,6 +57,21 @@ class MemberTests(State):
     def held(self) -> bool:
         """Whether a finding stands."""
         return self.held_since > 0.0
+
+    def stirred(self, predicted: float) -> None:
+        """Notes how much the mates move the prediction: a model with a gain error errs in proportion to that."""
+        if self.scale <= 0.0:
+            self.slow = predicted
+            return
+        self.slow += STIR * (predicted - self.slow)
+        away = min(abs(predicted - self.slow) / self.scale, 1000.0)
+        self.stir = max(away, self.stir * STIR_KEEP)
+        self.usual_stir += 0.005 * (min(self.stir, 4.0 * self.usual_stir + 1.0) - self.usual_stir)
+
+    @property
+    def allowance(self) -> float:
+        """What the tests concede to an unusual transient of the plant, in residual scales."""
+        return GAIN_ERROR * max(0.0, self.stir - 1.5 * self.usual_stir)
 
     def take(self, residual: float) -> float:
         """Takes a residual (model units) in; returns it in units of the scale."""
@@ -98,13 +116,14 @@ class MemberTests(State):
 
     def suspicion(self) -> Suspicion:
         """The strongest test of the current residuals."""
-        jump = abs(self._jump())
+        allowance = self.allowance
+        jump = abs(self._jump()) - allowance
         best = Suspicion("mate-shift", self.jump_tail.ratio(jump) if jump > FLOOR else 0.0, jump)
-        short = abs(self.short)
+        short = abs(self.short) - allowance
         ratio = self.short_tail.ratio(short) if short > FLOOR else 0.0
         if ratio > best.ratio:
             best = Suspicion("mate-inconsistency", ratio, short)
-        long = abs(self.long)
+        long = abs(self.long) - allowance
         ratio = self.long_tail.ratio(long) if long > FLOOR else 0.0
         if ratio > best.ratio:
             best = Suspicion("drift", ratio, long)
@@ -112,9 +131,10 @@ class MemberTests(State):
 
     def learn(self, ln_p: float) -> None:
         """Takes the current statistics into account as ordinary."""
-        self.jump_tail.learn(abs(self._jump()), ln_p, 0.5)
-        self.short_tail.learn(abs(self.short), ln_p - _LN_LOOKS_SHORT, 0.25)
-        self.long_tail.learn(abs(self.long), ln_p - _LN_LOOKS_LONG, 0.1)
+        allowance = self.allowance
+        self.jump_tail.learn(max(abs(self._jump()) - allowance, 0.0), ln_p, 0.5)
+        self.short_tail.learn(max(abs(self.short) - allowance, 0.0), ln_p - _LN_LOOKS_SHORT, 0.25)
+        self.long_tail.learn(max(abs(self.long) - allowance, 0.0), ln_p - _LN_LOOKS_LONG, 0.1)
 
     def forget_recent(self) -> None:
         """After an end or an accepted change the recent residuals say nothing."""

@@ -13,7 +13,7 @@ from fieldstream_central.detect.noise import NoiseDetector, ResolutionDetector
 from fieldstream_central.detect.packing import State, pack, unpack
 from fieldstream_central.detect.past import Past
 from fieldstream_central.detect.plug_ins import Detector
-from fieldstream_central.detect.shift import ShiftDetector
+from fieldstream_central.detect.shift import FLOOR_NOISES, ShiftDetector
 from fieldstream_central.detect.spike import SpikeDetector
 from fieldstream_central.detect.stuck import StuckRule
 
@@ -94,7 +94,11 @@ class SeriesDetection:
             if finding is None:
                 if name in book.active:
                     steps += book.gone(name, window.first_ts, at_ms)
-            elif name == "spike" or (name == "level-shift" and not learned.shift.holding):
+            elif (
+                name == "spike"
+                or (name == "level-shift" and not learned.shift.holding)
+                or (name == "noise" and not learned.noise.holding)
+            ):
                 candidates.append((name, finding))
             else:
                 steps += book.found(name, check.version, finding, at_ms, settings)
@@ -122,6 +126,8 @@ class SeriesDetection:
         self.changed = True
         if name == "level-shift":
             self.learned.shift.confirm()
+        elif name == "noise":
+            self.learned.noise.confirm()
         return self.book.found(name, "1", finding, at_ms, self.settings)
 
     def dismiss(self, name: str) -> None:
@@ -129,6 +135,8 @@ class SeriesDetection:
         self.changed = True
         if name == "level-shift":
             self.learned.shift.dismiss(self.past)
+        elif name == "noise":
+            self.learned.noise.dismiss(self.past)
 
     def correct(self, window: Window) -> list[Anomaly]:
         """A window that is a correction, or comes after later ones: it may touch an episode, or break a limit."""
@@ -199,5 +207,6 @@ def moved_together(first: SeriesDetection, other: SeriesDetection, at_ms: int) -
     reach = 3.5 * max(first.past.step_ms, other.past.step_ms)
     if not math.isfinite(shift.moved_at) or abs(shift.moved_at - at_ms) > reach:
         return False
-    # A wobble of a mate explains no leap: its move must be of comparable rarity.
-    return shift.moved > 0.3 * first.learned.shift.moved
+    # A wobble of a mate explains no leap: its move must be of comparable rarity or size.
+    own = first.learned.shift
+    return shift.moved > 0.3 * own.moved or shift.moved_noises > max(FLOOR_NOISES, 0.3 * own.moved_noises)

@@ -24,11 +24,11 @@ RETURN_MS = 86_400_000.0
 class ShiftDetector(State):
     """Level-shift detection of one series.
 
-    `moved` is how far the last judged move was, in thresholds, and `moved_at` when: other sensors of the asset ask
+    `moved` is how far the last notable move was, in thresholds, `moved_noises` in noises, `moved_at` when: other sensors of the asset ask
     for it, because what moves together has a common cause.
     """
 
-    FIELDS = ("reference", "size", "since", "holding", "ended_at", "quiet", "moved", "moved_at")
+    FIELDS = ("reference", "size", "since", "holding", "ended_at", "quiet", "moved", "moved_noises", "moved_at")
     PARTS = ("tail",)
     __slots__ = (*FIELDS, "tail")
     name, version = "level-shift", "1"
@@ -37,7 +37,8 @@ class ShiftDetector(State):
         self.reference = self.size = self.since = self.holding = 0.0
         self.ended_at = -math.inf
         self.quiet = 0.0
-        self.moved, self.moved_at = 0.0, -math.inf
+        self.moved = self.moved_noises = 0.0
+        self.moved_at = -math.inf
         self.tail = Tail()
 
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
@@ -55,11 +56,12 @@ class ShiftDetector(State):
         difference = recent - level
         size = -difference if difference < 0.0 else difference
         tail = self.tail
+        if size > 0.5 * tail.threshold or size > FLOOR_NOISES * past.noise:
+            self.moved, self.moved_at = size / tail.threshold, float(window.window_end)
+            self.moved_noises = size / past.noise if past.noise > 0.0 else 0.0
         if self.quiet > 0.0:
             self.quiet -= 1.0
             return None
-        if size > 0.5 * tail.threshold:
-            self.moved, self.moved_at = size / tail.threshold, float(window.window_end)
         if size > tail.threshold and size > FLOOR_NOISES * past.noise:
             return self._candidate(window, past, level, difference)
         tail.learn(size, past.ln_p)
