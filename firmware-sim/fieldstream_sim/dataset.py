@@ -20,6 +20,7 @@ from fieldstream_sim.random_plant import Schedule, random_events, random_faults,
 START_MS = 1_767_225_600_000  # 1 January 2026 UTC
 SLICE_MS = 3_600_000
 DOUBLED_SHARE = 0.0005
+SETTLE_MS = 7_200_000
 
 
 def labelled_plant(seed: int, sensors: int, period_ms: int, schedule: Schedule) -> Plant:
@@ -64,7 +65,7 @@ def write_dataset(
         folder / "maintenance.csv",
         "asset_id,device_id,metric,start,end",
         [
-            f"{event.asset_id},,,{start - 300_000},{start + lasts + 3_600_000}"
+            f"{event.asset_id},,,{start - 300_000},{start + lasts + SETTLE_MS}"
             for event, start, lasts in times
             if event.kind == "maintenance"
         ],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fieldstream_central.detect.judgement import READY_BLOCKS, Verdict, judge_block
+from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, judge_block
 from fieldstream_central.detect.mates import MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
 from fieldstream_central.detect.series import SeriesDetection
@@ -39,7 +39,11 @@ class Group:
         """Whether the asset's other sensors account for a step of this one that has just been seen."""
         if len(self.model.members) < 2:
             return False
-        if not self.model.ready or self.model.total < READY_BLOCKS:
+        if (
+            not self.model.ready
+            or self.model.total < READY_BLOCKS
+            or self.model.total * self.model.block_ms < READY_MS / 4
+        ):
             return moved_together > 0
         if moved_together >= max(2, (len(self.model.members) - 1) / 2):
             return True

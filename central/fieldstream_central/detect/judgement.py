@@ -12,7 +12,11 @@ from fieldstream_central.detect.residuals import RING, Suspicion
 Floats = NDArray[np.float64]
 
 TESTS = 3
-READY_BLOCKS = 60  # learned before anything is judged
+READY_MS = 12 * 3_600_000  # learned before anything is judged, and at least
+READY_BLOCKS = 60
+MATURE_MS = 36 * 3_600_000  # until then thresholds are wider: half of the daily cycle is still new
+YOUNG_FACTOR = 1.0
+HESITATE_MS = 8 * 3_600_000
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
 _BACK_SHARE = 0.5
@@ -50,6 +54,8 @@ def judge_block(
     residual = standard - predicted
     suspects: dict[int, Suspicion] = {}
     verdicts: list[Verdict] = []
+    silenced = [test.held for test in model.tests]
+    young = _young(model)
     for member, test in enumerate(model.tests):
         if silent[member]:
             continue
@@ -59,23 +65,33 @@ def judge_block(
             verdicts += _standing(model, member, float(residual[member]), at_ms, accept_ms)
         elif test.quiet > 0:
             test.quiet -= 1
-        elif model.total >= READY_BLOCKS:
+        elif young is not None:
             suspicion = test.suspicion()
-            if suspicion.ratio > 1.0:
+            silenced[member] = test.hesitates(suspicion.ratio, max(HESITATE_MS / model.block_ms, 12.0))
+            if suspicion.ratio > young:
                 suspects[member] = suspicion
     culprits = _culprits(model, suspects, features, filled, standard, at_ms) if suspects else {}
     for member, suspicion in culprits.items():
         test = model.tests[member]
+        silenced[member] = True
         test.held_since, test.held_size = at_ms + 1.0, max(abs(test.short), suspicion.size)
         verdicts.append(_verdict(model, member, suspicion, values, predicted))
     ln_p = max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0)
     for member, test in enumerate(model.tests):
-        if not test.held and not silent[member]:
+        if not silenced[member] and not silent[member]:
             test.learn_scale(float(residual[member]))
             if not test.quiet:
                 test.learn(ln_p)
-    model.absorb(standard, at_ms, predicted, [test.held for test in model.tests], _weight(model))
+    model.absorb(standard, at_ms, predicted, silenced, _weight(model))
     return verdicts
+
+
+def _young(model: MateModel) -> float | None:
+    """Factor on thresholds by the model's age; None: too young to judge."""
+    age_ms = model.total * model.block_ms
+    if model.total < READY_BLOCKS or age_ms < READY_MS:
+        return None
+    return 1.0 + YOUNG_FACTOR * max(0.0, (MATURE_MS - age_ms) / (MATURE_MS - READY_MS))
 
 
 def _weight(model: MateModel) -> float:
@@ -118,6 +134,7 @@ def _culprits(
     for member in suspects:
         if member != first:
             model.tests[member].forget_recent()
+            model.tests[member].quiet = float(RING)
     return {first: suspects[first]}
 
 
@@ -132,10 +149,10 @@ def _new_regime(model: MateModel) -> None:
 
 def _standing(model: MateModel, member: int, residual: float, at_ms: float, accept_ms: float) -> list[Verdict]:
     test = model.tests[member]
-    recent = abs(sum(test.ring[-2:])) / 2.0
+    recent = abs(sum(test.ring[-3:])) / 3.0
     test.held_size = max(test.held_size, abs(test.short))
     if recent < _BACK_SHARE * test.held_size:
-        test.forget_recent()
+        test.over((at_ms - test.held_since) / model.block_ms)
         return [Verdict(member, None)]
     if at_ms - test.held_since > accept_ms:
         model.release(member, residual)

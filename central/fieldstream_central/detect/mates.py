@@ -198,7 +198,7 @@ class MateModel:
         cleaned = standard.copy()
         for member, test in enumerate(self.tests):
             residual = standard[member] - predicted[member]
-            if held[member] or residual != residual:
+            if held[member] or math.isnan(residual):
                 cleaned[member] = predicted[member]
             elif test.scale > 0 and weight <= 1.0:
                 bound = _CLIP * test.scale

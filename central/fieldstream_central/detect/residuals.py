@@ -2,7 +2,8 @@
 
 The residual is taken in units of its own robust scale; a jump (last two blocks against ten before) and two
 exponentially weighted means (Roberts 1959) are each judged by their own tail. A finding ends when the short mean is
-back under half of what it was found with, or when it has become the new normal.
+back under half of what it was found with, or when it has become the new normal. What looks suspicious teaches
+nothing for eight hours, so that a slow fault does not become normal on its way.
 """
 
 import math
@@ -13,10 +14,13 @@ from fieldstream_central.detect.packing import State
 from fieldstream_central.detect.tail import Tail
 
 RING = 12
-JUMP_RECENT = 2
+JUMP_RECENT = 3
 SHORT, LONG = 1 / 6, 1 / 40
 _LN_LOOKS_SHORT, _LN_LOOKS_LONG = math.log(3.0), math.log(12.0)  # looks that are independent: fewer than blocks
-SCALE_MEMORY = 300.0
+SCALE_MEMORY = 1500.0
+HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way
+BLIP_BLOCKS = 12.0
+FLOOR_KEEP = 0.9995
 STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR = 0.3
 FLOOR = 2.5  # residual scales below which nothing is a finding, however rare
@@ -33,7 +37,20 @@ class Suspicion(NamedTuple):
 class MemberTests(State):
     """Residual scale, tests and standing finding of one member."""
 
-    FIELDS = ("scale", "seen", "short", "long", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir")
+    FIELDS = (
+        "scale",
+        "seen",
+        "short",
+        "long",
+        "held_since",
+        "held_size",
+        "quiet",
+        "slow",
+        "stir",
+        "usual_stir",
+        "hesitated",
+        "floor",
+    )
     PARTS = ("jump_tail", "short_tail", "long_tail")
     __slots__ = (*FIELDS, *PARTS, "ring")
 
@@ -41,6 +58,7 @@ class MemberTests(State):
         self.scale = self.seen = self.short = self.long = 0.0
         self.held_since = self.held_size = self.quiet = 0.0
         self.slow = self.stir = self.usual_stir = 0.0
+        self.hesitated = self.floor = 0.0
         self.jump_tail, self.short_tail, self.long_tail = Tail(), Tail(), Tail()
         self.ring: list[float] = []
 
@@ -86,12 +104,14 @@ class MemberTests(State):
         return standard
 
     def learn_scale(self, residual: float) -> None:
-        """Takes the size of an ordinary residual into account."""
+        """Takes the size of an ordinary residual into account: a running median, after a first mean."""
         size = abs(residual)
         self.seen = min(self.seen + 1.0, SCALE_MEMORY)
-        if self.seen > 5.0 and self.scale > 0.0:
-            size = min(size, 4.0 * self.scale)
-        self.scale += (size - self.scale) / self.seen
+        if self.seen <= 15.0:
+            self.scale += (size / 0.7 - self.scale) / self.seen
+            return
+        # The median of a Gaussian's size is 0.67 standard deviations.
+        self.scale *= 1.0 + (1.5 / self.seen if size > 0.67 * self.scale else -1.5 / self.seen)
 
     def amend(self, residual: float) -> None:
         """Replaces the residual just taken: a mate's fault had spoilt the prediction."""
@@ -108,33 +128,51 @@ class MemberTests(State):
         if len(ring) < 6:
             return 0.0
         before = ring[:-JUMP_RECENT]
-        recent = (ring[-1] + ring[-2]) / JUMP_RECENT
         level = sum(before) / len(before)
-        if (ring[-1] - level) * (ring[-2] - level) <= 0:
-            return 0.0
-        return recent - level
+        steps = [value - level for value in ring[-JUMP_RECENT:]]
+        if min(steps) > 0.0 or max(steps) < 0.0:
+            return sum(steps) / JUMP_RECENT
+        return 0.0
 
     def suspicion(self) -> Suspicion:
         """The strongest test of the current residuals."""
-        allowance = self.allowance
-        jump = abs(self._jump()) - allowance
-        best = Suspicion("mate-shift", self.jump_tail.ratio(jump) if jump > FLOOR else 0.0, jump)
-        short = abs(self.short) - allowance
-        ratio = self.short_tail.ratio(short) if short > FLOOR else 0.0
-        if ratio > best.ratio:
-            best = Suspicion("mate-inconsistency", ratio, short)
-        long = abs(self.long) - allowance
-        ratio = self.long_tail.ratio(long) if long > FLOOR else 0.0
-        if ratio > best.ratio:
-            best = Suspicion("drift", ratio, long)
+        best = Suspicion("mate-shift", 0.0, 0.0)
+        floor = max(FLOOR, self.floor)
+        for kind, tail, size in self._statistics():
+            ratio = min(tail.ratio(size), size / floor)
+            if ratio > best.ratio:
+                best = Suspicion(kind, ratio, size)
         return best
+
+    def _statistics(self) -> tuple[tuple[str, Tail, float], ...]:
+        allowance = self.allowance
+        return (
+            ("mate-shift", self.jump_tail, max(abs(self._jump()) - allowance, 0.0)),
+            ("mate-inconsistency", self.short_tail, max(abs(self.short) - allowance, 0.0)),
+            ("drift", self.long_tail, max(abs(self.long) - allowance, 0.0)),
+        )
+
+    def hesitates(self, ratio: float, blocks: float) -> bool:
+        """Whether to learn nothing now: the strongest test is at `ratio`, and `blocks` is how long to wait at most."""
+        if ratio > HESITATE_RATIO:
+            self.hesitated += 1.0
+            return self.hesitated <= blocks
+        self.hesitated = max(0.0, self.hesitated - 0.2)
+        return False
 
     def learn(self, ln_p: float) -> None:
         """Takes the current statistics into account as ordinary."""
-        allowance = self.allowance
-        self.jump_tail.learn(max(abs(self._jump()) - allowance, 0.0), ln_p, 0.5)
-        self.short_tail.learn(max(abs(self.short) - allowance, 0.0), ln_p - _LN_LOOKS_SHORT, 0.25)
-        self.long_tail.learn(max(abs(self.long) - allowance, 0.0), ln_p - _LN_LOOKS_LONG, 0.1)
+        (_, _, jump), (_, _, short), (_, _, long) = self._statistics()
+        self.jump_tail.learn(jump, ln_p, 0.5)
+        self.short_tail.learn(short, ln_p - _LN_LOOKS_SHORT, 0.15)
+        self.long_tail.learn(long, ln_p - _LN_LOOKS_LONG, 0.04)
+        self.floor *= FLOOR_KEEP
+
+    def over(self, blocks: float) -> None:
+        """The finding is over. One that lasted a few blocks only was a habit of the plant: it raises the bar."""
+        if blocks < BLIP_BLOCKS:
+            self.floor = max(self.floor, 1.2 * self.held_size)
+        self.forget_recent()
 
     def forget_recent(self) -> None:
         """After an end or an accepted change the recent residuals say nothing."""
