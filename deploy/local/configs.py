@@ -141,7 +141,7 @@ port = {layout.ports["gateway"]}
 
 
 def flink(layout: Layout) -> str:
-    """Flink's config.yaml. A checkpoint every 2 s; a lost TaskManager is noticed within 10 s."""
+    """Flink's config.yaml: the cluster. What belongs to a job is set in fieldstream_central.stream.cluster."""
     return f"""\
 jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {layout.ports["flink_rpc"]}
@@ -162,22 +162,7 @@ rest.bind-address: 127.0.0.1
 rest.port: {layout.ports["flink"]}
 heartbeat.interval: 2000
 heartbeat.timeout: 10000
-state.backend.type: rocksdb
-execution.checkpointing.interval: 2s
-execution.checkpointing.timeout: 60s
-execution.checkpointing.tolerable-failed-checkpoints: 1000
-execution.checkpointing.incremental: true
-execution.checkpointing.num-retained: 3
-execution.checkpointing.externalized-checkpoint-retention: RETAIN_ON_CANCELLATION
-execution.checkpointing.dir: file://{layout.var}/flink/checkpoints
-restart-strategy.type: exponential-delay
-restart-strategy.exponential-delay.initial-backoff: 1s
-restart-strategy.exponential-delay.max-backoff: 10s
 python.executable: {VENV}/bin/python
-python.client.executable: {VENV}/bin/python
-python.fn-execution.bundle.time: 100
-python.fn-execution.bundle.size: 20000
-python.state.cache-size: 20000
 io.tmp.dirs: {layout.var}/flink/tmp
 """
 
@@ -192,9 +177,6 @@ def prometheus(layout: Layout) -> str:
     )
     return f"""\
 global: {{scrape_interval: 2s, evaluation_interval: 5s}}
-rule_files: ["{ROOT}/deploy/rules/*.yml"]
-alerting:
-  alertmanagers: [{{static_configs: [{{targets: ["{layout.address("alertmanager")}"]}}]}}]
 scrape_configs:
 {targets}
 """

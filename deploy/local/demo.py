@@ -113,6 +113,7 @@ def settle(truth: oracle.Truth, demo: Demo) -> None:
     """Waits, bounded, until every acknowledged reading is stored and every window has closed."""
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:
+        oracle.check_rejects(truth, demo.store)
         checked = oracle.check_readings(truth, demo.store) | oracle.check_windows(truth, demo.store)
         if not checked["missing"] and not checked["windows_wrong"]:
             return
@@ -121,6 +122,7 @@ def settle(truth: oracle.Truth, demo: Demo) -> None:
 
 def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
     """Everything the demo's JSON line reports, measured."""
+    unaccounted = oracle.check_rejects(truth, demo.store)
     readings, windows = oracle.check_readings(truth, demo.store), oracle.check_windows(truth, demo.store)
     anomalies = oracle.check_anomalies(truth, demo.store)
     first_firing: dict[str, int] = {}
@@ -152,6 +154,7 @@ def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
         "acknowledged": len(truth.acknowledged),
         **readings,
         "dead_letters": dead["n"],
+        "bad_messages_unaccounted": unaccounted,
         **windows,
         **{key: value for key, value in anomalies.items() if isinstance(value, int)},
         "recorded_failure_found": recorded_found and recorded_told,
@@ -165,7 +168,7 @@ def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
 
 def passed(result: dict[str, Any]) -> bool:
     """Whether nothing is missing, doubled or wrong, and the recorded failure was found and notified."""
-    zero = ("missing", "duplicates", "unexpected", "altered", "windows_wrong")
+    zero = ("missing", "duplicates", "unexpected", "altered", "bad_messages_unaccounted", "windows_wrong")
     whole = all(result[name] == 0 for name in zero) and result["acknowledged"] > 0 and result["windows_checked"] > 0
     return whole and result["recorded_failure_found"] and result["notifications"] > 0
 

@@ -45,6 +45,16 @@ class Fault:
         return (same_sensor or same_asset) and near
 
 
+@dataclass(frozen=True)
+class Reject:
+    """A bad message that was acknowledged: it must become a dead letter with this reason, or, where the reason is
+    `accepted:FLAG`, a flagged reading under the time at which it was received."""
+
+    topic: str
+    reason: str
+    published_ms: int
+
+
 @dataclass
 class Truth:
     """What one or more truth folders say."""
@@ -52,6 +62,7 @@ class Truth:
     values: dict[Identity, float] = field(default_factory=dict)
     acknowledged: set[Identity] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
     published: int = 0
 
     @classmethod
@@ -68,6 +79,9 @@ class Truth:
             for row in rows(folder / "faults.csv"):
                 place = (row["device_id"], row["metric"], row["asset_id"], row["kind"])
                 truth.faults.append(Fault(*place, int(row["start"]), int(row["end"])))
+            for row in rows(folder / "rejects.csv"):
+                if row["acked_at_ms"]:
+                    truth.rejects.append(Reject(row["topic"], row["reason"], int(row["published_at_ms"])))
         truth.published = len(truth.values)
         return truth
 
@@ -111,6 +125,33 @@ def where(truth: Truth, column: str, *, slack_ms: int = 0) -> str:
         f"device_id IN ({devices}) AND {column} BETWEEN fromUnixTimestamp64Milli({first - slack_ms}) "
         f"AND fromUnixTimestamp64Milli({last + slack_ms})"
     )
+
+
+def check_rejects(truth: Truth, store: Store) -> int:
+    """Bad messages that met neither the dead letter nor the flag they should have.
+
+    Readings that were rightly accepted under another time are added to the truth, so that later checks expect them.
+    """
+    unaccounted = 0
+    for reject in truth.rejects:
+        near = (
+            f"received_at BETWEEN fromUnixTimestamp64Milli({reject.published_ms - GRACE_MS}) AND "
+            f"fromUnixTimestamp64Milli({reject.published_ms + GRACE_MS})"
+        )
+        if reject.reason.startswith("accepted:"):
+            _, device, metric = reject.topic.split("/")
+            found = store.query(
+                f"SELECT toUnixTimestamp64Milli(ts) AS t, value FROM fieldstream.readings WHERE device_id = '{device}' "
+                f"AND metric = '{metric}' AND has(flag_names, '{reject.reason.removeprefix('accepted:')}') AND {near}"
+            )
+            truth.values |= {(device, metric, row["t"]): row["value"] for row in found}
+        else:
+            found = store.query(
+                f"SELECT 1 FROM fieldstream.dead_letters WHERE source = '{reject.topic}' "
+                f"AND reason = '{reject.reason}' AND {near}"
+            )
+        unaccounted += not found
+    return unaccounted
 
 
 def check_readings(truth: Truth, store: Store) -> dict[str, int]:

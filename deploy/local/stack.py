@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from fieldstream_central.settings import load_settings
 from fieldstream_central.store.migrate import migrate
-from fieldstream_central.topics_admin import create_topics, kafka_answers, register_schemas
+from fieldstream_central.topics_admin import create_topics, kafka_answers, register_schemas, schemas_on_disk
 from supervisor.xmlrpc import SupervisorTransport
 
 from local import configs
@@ -131,15 +131,19 @@ def up(layout: Layout) -> None:
     step(layout, "kafka", lambda: kafka_answers(settings), 60)
     create_topics(settings)
     supervisor.start(reg.name)
-    for program in outside:
+    for program in outside[1:]:
         step(layout, program.name, program.ready, 60)
     migrate(settings.clickhouse)
-    step(layout, reg.name, reg.ready, 90)
-    register_schemas(settings)
+    if not schemas_on_disk(settings):
+        # Only the first start waits here: whoever knows the schemas' ids needs no registry.
+        step(layout, reg.name, reg.ready, 90)
+        register_schemas(settings)
     for program in ours:
         supervisor.start(program.name)
     for program in ours:
         step(layout, program.name, program.ready, 60)
+    step(layout, reg.name, reg.ready, 90)
+    register_schemas(settings)
     step(layout, "pipeline and detect", lambda: jobs_running(layout), 120)
     print(f"Ready in {time.monotonic() - started:.0f} s. Console: {layout.url('console')}")
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,14 +66,17 @@ class SchemaRegistry:
 
         Raises SchemaUnknownError if it is not registered, RegistryUnreachableError if that cannot be found out.
         """
-        digest = hashlib.sha256(topic.schema_text.encode()).hexdigest()[:16]
-        known = self._cache_dir / f"{topic.subject}.{digest}.id"
+        known = self._id_file(topic)
         if known.exists():
             return int(known.read_text())
         schema_id = int(self._call("POST", f"/subjects/{topic.subject}", {"schema": topic.schema_text})["id"])
         self._keep(self._cache_dir / f"{schema_id}.avsc", topic.schema_text)
         self._keep(known, str(schema_id))
         return schema_id
+
+    def holds(self, topics: Iterable[Topic]) -> bool:
+        """Whether the ids of all these topics' schemas are on disk."""
+        return all(self._id_file(topic).exists() for topic in topics)
 
     def wait_for_id(self, topic: Topic, *, timeout_s: float = 60.0) -> int:
         """As `id_of`, but keeps trying: a program may start before the registry or the registration."""
@@ -136,6 +139,10 @@ class SchemaRegistry:
             except (OSError, ValueError) as error:
                 problems.append(f"{url}: {error}")
         raise RegistryUnreachableError(f"no schema registry answered {method} {path}: {'; '.join(problems)}")
+
+    def _id_file(self, topic: Topic) -> Path:
+        digest = hashlib.sha256(topic.schema_text.encode()).hexdigest()[:16]
+        return self._cache_dir / f"{topic.subject}.{digest}.id"
 
     def _keep(self, path: Path, text: str) -> None:
         # Written aside and renamed: another process may read it at any moment.

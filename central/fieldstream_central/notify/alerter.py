@@ -36,13 +36,12 @@ Episode = dict[str, Any]
 def labels(episode: Episode) -> dict[str, str]:
     """The incident's identity: the same from opening to close, whatever the episode learns in between."""
     return {
-        "alertname": episode["kind"],
+        "alertname": episode["detector"],  # not the kind: a limit alarm may rise from H to HH
         "site": episode["site"],
         "area": episode["area"],
         "asset": episode["asset_id"] or episode["device_id"],
         "device": episode["device_id"],
         "metric": episode["metric"],
-        "detector": episode["detector"],
         "anomaly_id": episode["anomaly_id"],
     }
 
@@ -55,6 +54,7 @@ def alert(episode: Episode, console: str, *, ends_at_ms: int | None = None) -> d
         "annotations": {
             "summary": what,
             "description": episode["reason"],
+            "kind": episode["kind"],
             "severity": episode["severity"],
             "detected_at_ms": str(episode["detected_at"]),
             "started_at_ms": str(episode["started_at"]),

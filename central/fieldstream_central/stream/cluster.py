@@ -12,6 +12,25 @@ from fieldstream_central.settings import Settings
 WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
 
 
+# Settings of every job. They travel with the job: a client's submission does not take them from the cluster.
+COMMON = {
+    "state.backend.type": "rocksdb",
+    "execution.checkpointing.interval": "2s",
+    "execution.checkpointing.timeout": "60s",
+    "execution.checkpointing.incremental": "true",
+    # A full disk or a slow store must not kill a job that works; old checkpoints are watched by their age.
+    "execution.checkpointing.tolerable-failed-checkpoints": "1000",
+    "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+    "restart-strategy.type": "exponential-delay",
+    "restart-strategy.exponential-delay.initial-backoff": "1s",
+    "restart-strategy.exponential-delay.max-backoff": "10s",
+    # Python workers: small delay, and a state cache above the number of assets, or each row goes to RocksDB.
+    "python.fn-execution.bundle.time": "100",
+    "python.fn-execution.bundle.size": "20000",
+    "python.state.cache-size": "20000",
+}
+
+
 def job_configuration(settings: Settings, *, name: str, restore_from: str | None) -> dict[str, str]:
     """Flink settings of one job: where to run, where its checkpoints go, what its functions need to know.
 
@@ -28,7 +47,7 @@ def job_configuration(settings: Settings, *, name: str, restore_from: str | None
     for topic in WRITTEN:
         schema_name = topic.schema_file.removesuffix(".avsc")
         parameters[f"fieldstream.schema-id.{schema_name}"] = str(registry.wait_for_id(topic))
-    configuration = {
+    configuration = COMMON | {
         "execution.target": "remote",
         "execution.attached": "false",
         "rest.address": host,

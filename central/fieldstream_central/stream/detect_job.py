@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_header, schema_id_of
@@ -128,8 +128,9 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
             self._writers[schema_id] = writer
         body = BytesIO(value)
         body.seek(FRAME_BYTES)
-        record = fastavro.schemaless_reader(body, writer, parsed_schema(WINDOWS), return_record_name=False)
-        return Window.from_record(record)
+        return Window.from_record(
+            cast(dict[str, Any], fastavro.schemaless_reader(body, writer, parsed_schema(WINDOWS)))
+        )
 
     def _emit(self, steps: list[Anomaly]) -> Iterator[Row]:
         for step in steps:

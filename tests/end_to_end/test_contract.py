@@ -1,0 +1,96 @@
+"""What a client that is not ours may rely on: MQTT in, ClickHouse out, nothing lost over a restart."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+
+import psutil
+from end_to_end.conftest import Stack
+
+COUNT = 1000
+
+
+def publish(stack: Stack, topic: str, messages: list[str]) -> None:
+    """Sends messages with mosquitto_pub at QoS 1."""
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(stack.layout.ports["mqtt"]), "-q", "1", "-t", topic, "-l"],
+        input="\n".join(messages),
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+
+def value(stack: Stack, expression: str, device: str) -> int:
+    """One aggregate over the readings of a device."""
+    rows = stack.store.query(f"SELECT {expression} AS v FROM fieldstream.readings WHERE device_id = '{device}'")
+    return int(rows[0]["v"])
+
+
+def eventually(check: Callable[[], bool], *, within_s: float = 60) -> None:
+    """Waits until the check holds; fails after a bound that is generous, since this is no timing test."""
+    deadline = time.monotonic() + within_s
+    while not check():
+        assert time.monotonic() < deadline, "did not become true"
+        time.sleep(0.2)
+
+
+def messages(start_ms: int) -> list[str]:
+    """Distinct readings, one per millisecond."""
+    return [json.dumps({"ts": start_ms + n, "value": n * 0.5}) for n in range(COUNT)]
+
+
+def test_readings_of_a_foreign_client_are_stored_once_even_if_sent_twice(stack: Stack) -> None:
+    sent = messages(time.time_ns() // 1_000_000 - 5000)
+    publish(stack, "sensors/foreign-1/level", sent)
+    eventually(lambda: value(stack, "count()", "foreign-1") == COUNT)
+
+    publish(stack, "sensors/foreign-1/level", sent)
+    publish(stack, "sensors/foreign-1/level", [json.dumps({"ts": time.time_ns() // 1_000_000, "value": 7})])
+    eventually(lambda: value(stack, "count()", "foreign-1") >= COUNT + 1)
+    assert value(stack, "count()", "foreign-1") == COUNT + 1
+    assert value(stack, "uniqExact(ts)", "foreign-1") == COUNT + 1
+    assert value(stack, "sum(value)", "foreign-1") == 0.5 * sum(range(COUNT)) + 7
+
+
+def test_a_second_up_starts_nothing_anew(stack: Stack) -> None:
+    before = pids(stack)
+    stack.up()
+    assert pids(stack) == before
+
+
+def test_nothing_is_lost_and_no_process_left_over_down_and_up(stack: Stack) -> None:
+    publish(stack, "sensors/foreign-2/level", messages(time.time_ns() // 1_000_000 - 5000))
+    eventually(lambda: value(stack, "count()", "foreign-2") == COUNT)
+    family = [child for pid in pids(stack).values() for child in psutil.Process(pid).children(recursive=True)]
+    family += [psutil.Process(pid) for pid in pids(stack).values()]
+
+    stack.down()
+    assert [process for process in family if process.is_running()] == []
+
+    stack.up()
+    assert value(stack, "count()", "foreign-2") == COUNT
+    publish(stack, "sensors/foreign-2/level", messages(time.time_ns() // 1_000_000 - 1000))
+    eventually(lambda: value(stack, "count()", "foreign-2") == 2 * COUNT)
+    assert value(stack, "uniqExact(ts)", "foreign-2") == 2 * COUNT
+
+
+def test_bad_messages_become_dead_letters_with_their_reason_and_disturb_nobody(stack: Stack) -> None:
+    good = json.dumps({"ts": time.time_ns() // 1_000_000, "value": 1.5})
+    publish(stack, "sensors/bad-1/level", ["{broken", '{"value": "warm"}', "NaN", good])
+    eventually(lambda: value(stack, "count()", "bad-1") == 1)
+
+    def reasons() -> list[str]:
+        rows = stack.store.query("SELECT reason FROM fieldstream.dead_letters WHERE source = 'sensors/bad-1/level'")
+        return sorted(row["reason"] for row in rows)
+
+    eventually(lambda: len(reasons()) >= 3)
+    assert reasons() == ["not-a-number", "not-finite", "not-json"]
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    """Process ids of the stack's programs."""
+    from local.stack import Supervisor
+
+    return {name: info["pid"] for name, info in Supervisor(stack.layout).programs().items()}
