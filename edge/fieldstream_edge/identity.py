@@ -125,16 +125,13 @@ class Identity:
         return ts
 
     def _sealed(self, segment: Segment, pending: Batch | None) -> None:
-        """The open segment is complete: its entries become one loaded segment.
+        """The open segment is complete: its entries are looked up in its file from now on.
 
         What is pending is about to be stored in the next one, so it stays with the series.
         """
-        loaded: _Loaded = {}
-        for key, series in self._series.items():
+        for series in self._series.values():
             if series.ts:
-                loaded[key] = (series.ts, series.values)
                 series.ts, series.values = array("q"), array("d")
-        self._keep(segment.first_seq, loaded)
         self._sealed_max_ts = max(self._sealed_max_ts, segment.footer.max_ts)
         if len(self._series) > _MAX_SERIES:
             self._series = {}
@@ -146,18 +143,14 @@ class Identity:
                     self._series[held.device_id, held.metric] = held
                     self.add(held, ts, value)
 
-    def _keep(self, first_seq: int, loaded: _Loaded) -> None:
-        self._loaded[first_seq] = loaded
-        while len(self._loaded) > _LOADED_SEGMENTS:
-            self._loaded.popitem(last=False)
-
     def _load(self, segment: Segment) -> _Loaded:
         loaded = self._loaded.get(segment.first_seq)
         if loaded is not None:
             self._loaded.move_to_end(segment.first_seq)
             return loaded
-        loaded = load(segment)
-        self._keep(segment.first_seq, loaded)
+        loaded = self._loaded[segment.first_seq] = load(segment)
+        while len(self._loaded) > _LOADED_SEGMENTS:
+            self._loaded.popitem(last=False)
         return loaded
 
 

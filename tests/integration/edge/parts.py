@@ -243,18 +243,19 @@ class Registry:
 
 
 class GatewayProcess:
-    """`fieldstream-gateway run` in a process of its own."""
+    """`fieldstream-gateway run` in a process of its own. `more`: top of its configuration, `extra`: end of [mqtt]."""
 
     def __init__(
-        self, directory: Path, mqtt: str, kafka: str, registry: str, *, extra: str = "", more: str = ""
-    ) -> None:
+        self, directory: Path, mqtt: str, kafka: str, registry: str, *, extra: str = "", more: str = "",
+        state_dir: Path | None = None,
+    ) -> None:  # fmt: skip
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
         self.config = directory / "gateway.toml"
         self.config.write_text(
             f"""gateway_id = "test-1"
-state_dir = "{directory}/state"
+state_dir = "{state_dir or directory / "state"}"
 heartbeat_s = 1
 {more}
 [http]

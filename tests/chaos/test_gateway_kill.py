@@ -1,0 +1,188 @@
+"""kill -9 and power cuts at random points: nothing that a device was acknowledged is lost, nothing is stored twice.
+
+Short by default; FIELDSTREAM_LONG=1 makes it 100 of each. FIELDSTREAM_KILLS sets any other number.
+"""
+
+import io
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+from fieldstream_schemas.topics import READINGS_RAW, parsed_schema
+from integration.edge.parts import (
+    ROOT,
+    GatewayProcess,
+    Kafka,
+    Mosquitto,
+    Registry,
+    all_parts,
+    missing_parts,
+    wait_until,
+)
+
+_TIMES = int(os.environ.get("FIELDSTREAM_KILLS", "100" if os.environ.get("FIELDSTREAM_LONG") == "1" else "5"))
+_RATE = 4000
+_LOAD = ROOT / "tests" / "bench" / "gateway_load.py"
+_SMALL_SEGMENTS = "[spool]\nsegment_bytes = 65536\nmax_bytes = 268435456\n"
+
+pytestmark = [
+    pytest.mark.skipif(bool(missing_parts()), reason=missing_parts() or "-"),
+    pytest.mark.timeout(120 + 15 * _TIMES),
+]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[tuple[Mosquitto, Kafka, Registry]]:
+    with all_parts(tmp_path) as found:
+        yield found
+
+
+def publish(mosquitto: Mosquitto, count: int) -> "subprocess.Popen[bytes]":
+    """Publishes; its end means that the broker has acknowledged everything."""
+    command = [sys.executable, str(_LOAD), "--port", str(mosquitto.port), "--count", str(count), "--rate", str(_RATE)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def stored(kafka: Kafka) -> list[dict[str, Any]]:
+    """Readings in Kafka as a consumer sees them that drops what comes again with a known (epoch, seq)."""
+    by_seq: dict[tuple[int, int], dict[str, Any]] = {}
+    for message in kafka.read(READINGS_RAW.name):
+        record: Any = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), parsed_schema(READINGS_RAW))
+        known = by_seq.setdefault((record["epoch"], record["seq"]), record)
+        assert known == record, "one seq was given to two readings"
+        assert message.timestamp()[1] == round(record["ts"].timestamp() * 1000)
+    return list(by_seq.values())
+
+
+def verify(kafka: Kafka, gateway: GatewayProcess, published: int) -> None:
+    """Lost 0, stored twice 0, seq gap-free, order per device kept."""
+    status = gateway.status()
+    readings = stored(kafka)
+    identities = Counter((each["device_id"], each["metric"], each["ts"]) for each in readings)
+    assert len(identities) == published, f"lost {published - len(identities)}"
+    assert max(identities.values()) == 1, "stored twice"
+    assert sorted(each["seq"] for each in readings) == list(range(1, published + 1))
+    assert {each["epoch"] for each in readings} == {status["epoch"]}
+    last: dict[str, int] = {}
+    for message in kafka.read(READINGS_RAW.name):
+        record: Any = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), parsed_schema(READINGS_RAW))
+        device = record["device_id"]
+        if record["seq"] > last.get(device, 0):
+            last[device] = record["seq"]
+    assert len(last) == len({each["device_id"] for each in readings})
+
+
+def test_gateway_killed_at_random_points_loses_and_doubles_nothing(
+    parts: tuple[Mosquitto, Kafka, Registry], tmp_path: Path
+) -> None:
+    mosquitto, kafka, registry = parts
+    gateway = GatewayProcess(tmp_path / "g", mosquitto.url, kafka.bootstrap, registry.url, more=_SMALL_SEGMENTS)
+    gateway.start()
+    chance = random.Random(4)
+    count = _RATE * 2 * _TIMES
+    publisher = publish(mosquitto, count)
+    for _ in range(_TIMES):
+        time.sleep(chance.uniform(0.05, 2.0))
+        gateway.kill()
+        gateway.start(ready=False)
+    assert publisher.wait() == 0
+    wait_until(gateway.is_ready, 30, "ready")
+    wait_until(lambda: gateway.status()["last_seq"] >= count, 60, f"{count} readings accepted")
+    gateway.wait_drained(60)
+    verify(kafka, gateway, count)
+    gateway.stop()
+
+
+def _no_loop_device() -> str:
+    if os.geteuid() != 0:
+        return "needs root for loop-mounted images"
+    if not shutil.which("mkfs.ext4"):
+        return "mkfs.ext4 is not installed"
+    found = subprocess.run(["losetup", "-f"], check=False, capture_output=True)
+    return "" if found.returncode == 0 else "no loop device"
+
+
+class Disk:
+    """An ext4 image, mounted; `cut_power` gives the disk as it would be found after a power cut."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._image = directory / "0.img"
+        self._number = 0
+        self.mount_point = directory / "mnt"
+        self.mount_point.mkdir(parents=True)
+        with self._image.open("wb") as file:
+            file.truncate(256 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0", str(self._image)], check=True)
+        self.mount()
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", str(self._image), str(self.mount_point)], check=True)
+
+    def unmount(self) -> None:
+        for _ in range(50):
+            if subprocess.run(["umount", str(self.mount_point)], check=False, capture_output=True).returncode == 0:
+                return
+            time.sleep(0.1)
+        subprocess.run(["umount", "-l", str(self.mount_point)], check=False)
+
+    def copy_as_it_is(self) -> Path:
+        """What is on the disk now; what was not synced is not."""
+        self._number += 1
+        copy = self._directory / f"{self._number}.img"
+        subprocess.run(["cp", "--sparse=always", str(self._image), str(copy)], check=True)
+        return copy
+
+    def replace_by(self, copy: Path) -> None:
+        self.unmount()
+        self._image.unlink()
+        self._image = copy
+        self.mount()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    if reason := _no_loop_device():
+        pytest.skip(reason)
+    try:
+        made = Disk(tmp_path / "disk")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"loop mount does not work here: {error}")
+    yield made
+    made.unmount()
+
+
+def test_gateway_after_power_cuts_at_random_points_loses_and_doubles_nothing(
+    parts: tuple[Mosquitto, Kafka, Registry], disk: Disk, tmp_path: Path
+) -> None:
+    mosquitto, kafka, registry = parts
+    gateway = GatewayProcess(
+        tmp_path / "g", mosquitto.url, kafka.bootstrap, registry.url, more=_SMALL_SEGMENTS, state_dir=disk.mount_point / "state"
+    )  # fmt: skip
+    gateway.start()
+    chance = random.Random(5)
+    count = _RATE * 2 * _TIMES
+    publisher = publish(mosquitto, count)
+    for _ in range(_TIMES):
+        time.sleep(chance.uniform(0.05, 2.0))
+        assert gateway.process is not None
+        gateway.process.pause()  # at this instant: what it acknowledged so far must be in the copy
+        copy = disk.copy_as_it_is()
+        gateway.kill()
+        disk.replace_by(copy)
+        gateway.start(ready=False)
+    assert publisher.wait() == 0
+    wait_until(gateway.is_ready, 30, "ready")
+    wait_until(lambda: gateway.status()["last_seq"] >= count, 60, f"{count} readings accepted")
+    gateway.wait_drained(60)
+    verify(kafka, gateway, count)
+    gateway.stop()
