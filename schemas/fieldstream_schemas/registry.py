@@ -8,6 +8,7 @@ Wire format (Confluent): byte 0, schema id as 4 bytes big-endian, Avro binary.
 
 import hashlib
 import json
+import os
 import struct
 import tempfile
 import time
@@ -67,8 +68,8 @@ class SchemaRegistry:
         Raises SchemaUnknownError if it is not registered, RegistryUnreachableError if that cannot be found out.
         """
         known = self._id_file(topic)
-        if known.exists():
-            return int(known.read_text())
+        if known.exists() and (kept := known.read_text()).isdigit():
+            return int(kept)
         schema_id = int(self._call("POST", f"/subjects/{topic.subject}", {"schema": topic.schema_text})["id"])
         self._keep(self._cache_dir / f"{schema_id}.avsc", topic.schema_text)
         self._keep(known, str(schema_id))
@@ -92,7 +93,7 @@ class SchemaRegistry:
     def schema_text(self, schema_id: int) -> str:
         """Text of the schema with this id. Raises as `id_of`."""
         path = self._cache_dir / f"{schema_id}.avsc"
-        if not path.exists():
+        if not path.exists() or not path.stat().st_size:
             self._keep(path, str(self._call("GET", f"/schemas/ids/{schema_id}")["schema"]))
         return path.read_text()
 
@@ -145,7 +146,10 @@ class SchemaRegistry:
         return self._cache_dir / f"{topic.subject}.{digest}.id"
 
     def _keep(self, path: Path, text: str) -> None:
-        # Written aside and renamed: another process may read it at any moment.
+        # Written aside, synced and renamed: another process may read it at any moment, and after a power cut a file
+        # that was not synced is found empty.
         with tempfile.NamedTemporaryFile("w", dir=self._cache_dir, delete=False) as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         Path(file.name).replace(path)
