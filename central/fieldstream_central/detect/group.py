@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, judge_block
+from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, TRIAL_MS, Verdict, judge_block
 from fieldstream_central.detect.mates import MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
+from fieldstream_central.detect.residuals import Suspicion
 from fieldstream_central.detect.series import SeriesDetection
 
 NAME, VERSION = "mates", "1"
@@ -45,9 +46,19 @@ class Group:
             or self.model.total * self.model.block_ms < READY_MS / 4
         ):
             return moved_together > 0
-        if moved_together >= max(2, (len(self.model.members) - 1) / 2):
+        if moved_together >= max(2, (len(self.model.members) - 1) / 2) or self._predicted(series):
             return True
-        return self._predicted(series)
+        self._accuse(series)
+        return True  # for now: the mates have the word
+
+    def _accuse(self, series: SeriesDetection) -> None:
+        """Puts a step on trial: the mates tell within minutes whether the plant or the sensor has changed."""
+        test = self.model.tests[series.member]
+        if not test.on_trial and not test.held and test.scale > 0:
+            shift = series.learned.shift
+            size = abs(shift.size) / self.model.scale[series.member] / test.scale
+            ratio = abs(shift.size) / shift.tail.threshold
+            test.accuse(Suspicion("level-shift", ratio, size), max(TRIAL_MS / self.model.block_ms, 3.0))
 
     def _predicted(self, series: SeriesDetection) -> bool:
         """Whether the mates predict the series' last step, within what the model usually misses."""

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldstream_central.detect.mates import DAY_MS, MateModel
-from fieldstream_central.detect.residuals import RING, Suspicion
+from fieldstream_central.detect.residuals import BLIP_BLOCKS, KINDS, RING, Suspicion
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 TESTS = 3
 READY_MS = 12 * 3_600_000  # learned before anything is judged, and at least
@@ -17,6 +18,11 @@ READY_BLOCKS = 60
 MATURE_MS = 36 * 3_600_000  # until then thresholds are wider: half of the daily cycle is still new
 YOUNG_FACTOR = 1.0
 HESITATE_MS = 8 * 3_600_000
+TRIAL_MS = 15 * 60_000
+VOTE_FROM = 3.0  # residual scales by which a mate should have moved before its vote counts
+VOTES_NEEDED = 1.5
+SILENT_BLOCKS = 3.0
+SETTLE_MS = 45 * 60_000
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
 _BACK_SHARE = 0.5
@@ -40,42 +46,27 @@ def judge_block(
     standard = model.standardise(values)
     silent = np.isnan(standard)
     if silent.all():
+        for test in model.tests:
+            test.silent_blocks += 1.0
         return []
     if not model.ready:
         model.absorb_unjudged(standard, at_ms)
         return []
-    held = [test.held for test in model.tests]
-    filled = np.where(silent | np.array(held), model.lagged[:, 0], standard)
+    _return_of_the_silent(model, standard, silent)
+    aside = np.array([test.held or test.on_trial for test in model.tests])
+    filled = np.where(silent | aside, model.lagged[:, 0], standard)
     features, predicted = model.predict(filled, at_ms)
-    if silent.any() or any(held):
-        replaced = silent | np.array(held)
-        filled[replaced] = predicted[replaced]
+    if silent.any() or aside.any():
+        filled = np.where(silent | aside, predicted, filled)
         features, predicted = model.predict(filled, at_ms)
     residual = standard - predicted
-    suspects: dict[int, Suspicion] = {}
-    verdicts: list[Verdict] = []
-    silenced = [test.held for test in model.tests]
-    young = _young(model)
-    for member, test in enumerate(model.tests):
-        if silent[member]:
-            continue
-        test.stirred(float(predicted[member]))
-        test.take(float(residual[member]))
-        if test.held:
-            verdicts += _standing(model, member, float(residual[member]), at_ms, accept_ms)
-        elif test.quiet > 0:
-            test.quiet -= 1
-        elif young is not None:
-            suspicion = test.suspicion()
-            silenced[member] = test.hesitates(suspicion.ratio, max(HESITATE_MS / model.block_ms, 12.0))
-            if suspicion.ratio > young:
-                suspects[member] = suspicion
+    verdicts, suspects, silenced = _look(model, standard, features, residual, predicted, at_ms, accept_ms)
     culprits = _culprits(model, suspects, features, filled, standard, at_ms) if suspects else {}
     for member, suspicion in culprits.items():
-        test = model.tests[member]
         silenced[member] = True
-        test.held_since, test.held_size = at_ms + 1.0, max(abs(test.short), suspicion.size)
-        verdicts.append(_verdict(model, member, suspicion, values, predicted))
+        model.tests[member].accuse(suspicion, max(TRIAL_MS / model.block_ms, 3.0))
+        features, predicted = model.predict(np.where(aside | silent, filled, _without(model, filled, member)), at_ms)
+        verdicts += _trial(model, member, standard, features, at_ms)
     ln_p = max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0)
     for member, test in enumerate(model.tests):
         if not silenced[member] and not silent[member]:
@@ -83,7 +74,99 @@ def judge_block(
             if not test.quiet:
                 test.learn(ln_p)
     model.absorb(standard, at_ms, predicted, silenced, _weight(model))
-    return verdicts
+    return [_in_units(model, verdict, values, predicted) for verdict in verdicts]
+
+
+def _return_of_the_silent(model: MateModel, standard: Floats, silent: Mask) -> None:
+    """After a standstill of the whole asset the lags start afresh; who was silent is not judged at once."""
+    if all(test.silent_blocks > SILENT_BLOCKS for test in model.tests):
+        model.settle(standard)
+    for member, test in enumerate(model.tests):
+        if silent[member]:
+            test.silent_blocks += 1.0
+        elif test.silent_blocks:
+            if test.silent_blocks > SILENT_BLOCKS:
+                held = test.held
+                test.forget_recent()
+                if not held:
+                    test.quiet = max(min(test.silent_blocks, SETTLE_MS / model.block_ms), float(RING))
+            test.silent_blocks = 0.0
+
+
+def _look(
+    model: MateModel,
+    standard: Floats,
+    features: Floats,
+    residual: Floats,
+    predicted: Floats,
+    at_ms: float,
+    accept_ms: float,
+) -> tuple[list[Verdict], dict[int, Suspicion], list[bool]]:
+    """Each member's residual tested: verdicts on what stands, new suspects, and whom to learn nothing from."""
+    suspects: dict[int, Suspicion] = {}
+    verdicts: list[Verdict] = []
+    silenced = [test.held or test.on_trial for test in model.tests]
+    young = _young(model)
+    for member, test in enumerate(model.tests):
+        if math.isnan(residual[member]):
+            continue
+        test.stirred(float(predicted[member]))
+        test.take(float(residual[member]))
+        if test.held:
+            verdicts += _standing(model, member, float(residual[member]), at_ms, accept_ms)
+        elif test.on_trial:
+            verdicts += _trial(model, member, standard, features, at_ms)
+        elif test.quiet > 0:
+            test.quiet -= 1
+        elif young is not None:
+            suspicion = test.suspicion()
+            silenced[member] = test.hesitates(suspicion.ratio, max(HESITATE_MS / model.block_ms, 12.0))
+            if suspicion.ratio > young:
+                suspects[member] = suspicion
+    return verdicts, suspects, silenced
+
+
+def _trial(model: MateModel, member: int, standard: Floats, features: Floats, at_ms: float) -> list[Verdict]:
+    """The mates' word on a suspect: if its measured values were true, would they fit?
+
+    What the suspect's move should do to a mate is known from the model. A mate that does as it should votes for a
+    change of the plant, one that does not for a fault. Without votes in time the suspicion stands.
+    """
+    test = model.tests[member]
+    measured = model.with_measured(features, member, standard)
+    effect = model.weights @ (measured - features)
+    left_over = standard - model.weights @ measured
+    for other, mate in enumerate(model.tests):
+        if other == member or mate.held or mate.on_trial or mate.scale <= 0 or math.isnan(left_over[other]):
+            continue
+        due = abs(effect[other]) / mate.scale
+        if due > VOTE_FROM:
+            vote = 2.0 * min(abs(left_over[other]) / mate.scale / due, 1.0) - 1.0
+            test.trial_votes += vote * min(due / 8.0, 1.0)
+    test.trial_left -= 1.0
+    recent = abs(sum(test.ring[-3:])) / 3.0
+    suspicion = test.accused_of()
+    if test.trial_votes <= -VOTES_NEEDED:
+        model.believe(member)
+        model.regime_left = max(model.regime_left, REGIME_BLOCKS // 2)
+        test.over(0.0 if suspicion.kind == KINDS[0] else BLIP_BLOCKS)
+        return []
+    if recent < _BACK_SHARE * test.held_size and suspicion.kind in KINDS[:2]:
+        test.over(0.0)
+        return []
+    if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:
+        test.trial_left = 0.0
+        test.held_since = at_ms + 1.0
+        return [Verdict(member, suspicion)]
+    return []
+
+
+def _without(model: MateModel, filled: Floats, member: int) -> Floats:
+    """The filled values with a suspect's residual taken out."""
+    changed = filled.copy()
+    test = model.tests[member]
+    changed[member] -= test.ring[-1] * test.scale if test.ring else 0.0
+    return changed
 
 
 def _young(model: MateModel) -> float | None:
@@ -117,8 +200,7 @@ def _culprits(
     first = max(weighed, key=lambda member: weighed[member])
     if weighed[first] <= 1.0:
         return {}
-    without = filled.copy()
-    without[first] -= model.tests[first].ring[-1] * model.tests[first].scale
+    without = _without(model, filled, first)
     _, predicted = model.predict(without, at_ms)
     remaining: dict[int, Suspicion] = {}
     for member in suspects:
@@ -162,8 +244,11 @@ def _standing(model: MateModel, member: int, residual: float, at_ms: float, acce
     return []
 
 
-def _verdict(model: MateModel, member: int, suspicion: Suspicion, values: Floats, predicted: Floats) -> Verdict:
-    test = model.tests[member]
-    band = suspicion.size / suspicion.ratio * test.scale * model.scale[member]
+def _in_units(model: MateModel, verdict: Verdict, values: Floats, predicted: Floats) -> Verdict:
+    """The verdict with values in the sensor's unit."""
+    member, suspicion = verdict.member, verdict.suspicion
+    if suspicion is None:
+        return verdict
+    band = suspicion.size / suspicion.ratio * model.tests[member].scale * model.scale[member]
     expected = model.center[member] + model.scale[member] * predicted[member]
     return Verdict(member, suspicion, float(values[member]), float(expected), float(band))

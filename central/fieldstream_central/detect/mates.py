@@ -55,7 +55,8 @@ class MateModel:
         self._warm: list[list[float]] = []
         self.center = np.zeros(0)
         self.scale = np.zeros(0)
-        self.lagged = np.zeros((0, 2))
+        self.lagged = np.zeros((0, 2))  # of what is believed
+        self.lagged_raw = np.zeros((0, 2))  # of what is measured
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
         self.regime_left = 0  # blocks of fast learning after a change of regime
@@ -122,6 +123,7 @@ class MateModel:
         self.scale = np.where(spread > 0, spread, np.maximum(np.abs(self.center) * 1e-3, 1e-6))
         size = self._size()
         self.lagged = np.zeros((len(self.members), 2))
+        self.lagged_raw = np.zeros((len(self.members), 2))
         self.moments = np.zeros((size, size))
         for number, row in enumerate(np.where(known, (history - self.center) / self.scale, 0.0)):
             self._learn(self._features(row, (self.block - len(history) + number) * self.block_ms))
@@ -144,10 +146,30 @@ class MateModel:
         features[-1] = 1.0
         return features
 
-    def _follow(self, standard: Floats) -> None:
+    def _follow(self, believed: Floats, measured: Floats | None = None) -> None:
+        raw = believed if measured is None else np.where(np.isfinite(measured), measured, believed)
         for lag, lag_ms in enumerate(_LAGS_MS):
             keep = math.exp(-self.block_ms / lag_ms)
-            self.lagged[:, lag] = keep * self.lagged[:, lag] + (1 - keep) * standard
+            self.lagged[:, lag] = keep * self.lagged[:, lag] + (1 - keep) * believed
+            self.lagged_raw[:, lag] = keep * self.lagged_raw[:, lag] + (1 - keep) * raw
+
+    def believe(self, member: int) -> None:
+        """What was set aside is believed after all: the lagged averages take the measured values."""
+        self.lagged[member] = self.lagged_raw[member]
+
+    def settle(self, standard: Floats) -> None:
+        """After a standstill: the lagged averages start from here."""
+        known = np.isfinite(standard)
+        self.lagged[known] = standard[known, None]
+        self.lagged_raw[known] = standard[known, None]
+
+    def with_measured(self, features: Floats, member: int, standard: Floats) -> Floats:
+        """The features if the member's measured values were true."""
+        count = len(self.members)
+        changed = features.copy()
+        changed[member] = standard[member]
+        changed[count + member], changed[2 * count + member] = self.lagged_raw[member]
+        return changed
 
     def _learn(self, features: Floats, weight: float = 1.0) -> None:
         memory = max(MEMORY_MS / self.block_ms, 40.0 * len(features))
@@ -204,7 +226,7 @@ class MateModel:
                 bound = _CLIP * test.scale
                 cleaned[member] = predicted[member] + min(max(residual, -bound), bound)
         self._learn(self._features(cleaned, at_ms), weight)
-        self._follow(cleaned)
+        self._follow(cleaned, standard)
 
     def absorb_unjudged(self, standard: Floats, at_ms: float) -> None:
         """Learns a block before there are predictions; missing values count as average."""
@@ -234,7 +256,7 @@ class MateModel:
         for test in self.tests:
             numbers += test.numbers()
         if started:
-            numbers += [*self.center, *self.scale, *self.lagged.ravel(), *self.moments[upper]]
+            numbers += [*self.center, *self.scale, *self.lagged.ravel(), *self.lagged_raw.ravel(), *self.moments[upper]]
         if self.ready:
             numbers += [*self.weights.ravel()]
         return pack(numbers, {"members": self.members, "started": started, "ready": self.ready, "warm": self._warm})
@@ -268,6 +290,7 @@ class MateModel:
         if rest["started"]:
             self.center, self.scale = take(count), take(count)
             self.lagged = take(2 * count).reshape(count, 2)
+            self.lagged_raw = take(2 * count).reshape(count, 2)
             self.moments = np.zeros((size, size))
             self.moments[np.triu_indices(size)] = take(size * (size + 1) // 2)
             self.moments = self.moments + np.triu(self.moments, 1).T

@@ -26,6 +26,9 @@ GAIN_ERROR = 0.3
 FLOOR = 2.5  # residual scales below which nothing is a finding, however rare
 
 
+KINDS = ("mate-shift", "mate-inconsistency", "drift", "level-shift")
+
+
 class Suspicion(NamedTuple):
     """The strongest of the tests: `ratio` above 1 is rarer than allowed."""
 
@@ -50,6 +53,11 @@ class MemberTests(State):
         "usual_stir",
         "hesitated",
         "floor",
+        "trial_left",
+        "trial_votes",
+        "trial_kind",
+        "trial_ratio",
+        "silent_blocks",
     )
     PARTS = ("jump_tail", "short_tail", "long_tail")
     __slots__ = (*FIELDS, *PARTS, "ring")
@@ -59,6 +67,7 @@ class MemberTests(State):
         self.held_since = self.held_size = self.quiet = 0.0
         self.slow = self.stir = self.usual_stir = 0.0
         self.hesitated = self.floor = 0.0
+        self.trial_left = self.trial_votes = self.trial_kind = self.trial_ratio = self.silent_blocks = 0.0
         self.jump_tail, self.short_tail, self.long_tail = Tail(), Tail(), Tail()
         self.ring: list[float] = []
 
@@ -70,6 +79,21 @@ class MemberTests(State):
         """Inverse of `numbers`."""
         super().restore(numbers)
         self.ring = [value for _, value in zip(range(RING), numbers, strict=False) if value == value]
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a suspicion waits for the mates' word."""
+        return self.trial_left > 0.0
+
+    def accuse(self, suspicion: Suspicion, blocks: float) -> None:
+        """Starts a trial of at most so many blocks."""
+        self.trial_left, self.trial_votes = blocks, 0.0
+        self.trial_kind, self.trial_ratio = float(KINDS.index(suspicion.kind)), suspicion.ratio
+        self.held_size = suspicion.size
+
+    def accused_of(self) -> Suspicion:
+        """The suspicion on trial."""
+        return Suspicion(KINDS[int(self.trial_kind)], self.trial_ratio, self.held_size)
 
     @property
     def held(self) -> bool:
@@ -178,5 +202,5 @@ class MemberTests(State):
         """After an end or an accepted change the recent residuals say nothing."""
         self.ring.clear()
         self.short = self.long = 0.0
-        self.held_since = self.held_size = 0.0
+        self.held_since = self.held_size = self.trial_left = 0.0
         self.quiet = float(RING)

@@ -60,7 +60,8 @@ class StuckRule(State):
         )
 
     def _allowed_windows(self, ln_p: float) -> float:
-        share = (self.flats + 0.5) / (self.varied + self.flats + 20.0)
+        # Two imagined flat windows among forty: a short history must not claim that flat windows never happen.
+        share = (self.flats + 2.0) / (self.varied + self.flats + 40.0)
         by_chance = ln_p / -math.log(share)
         return max(MIN_WINDOWS, by_chance, _LONGEST_FACTOR * self.longest + 1.0)
 
