@@ -32,7 +32,7 @@ DAY_MS = 86_400_000.0
 HARMONICS = 4
 _FIRST_SOLVE = 40
 _SOLVE_EVERY_MS = 4 * 3_600_000
-_HARMONICS_AFTER_DAYS = 1.5
+_DAILY_AFTER_DAYS = 2.0
 _RIDGE = 1e-4
 _CLIP = 4.0
 _LAGS_MS = (300_000.0, 1_800_000.0)
@@ -139,10 +139,7 @@ class MateModel:
         features[:count] = standard
         features[count : 3 * count] = self.lagged.T.ravel()
         angle = 2.0 * math.pi * (at_ms / DAY_MS)
-        if self.total * self.block_ms > _HARMONICS_AFTER_DAYS * DAY_MS:
-            features[-5:-1] = (math.sin(angle), math.cos(angle), math.sin(2 * angle), math.cos(2 * angle))
-        else:
-            features[-5:-1] = 0.0
+        features[-5:-1] = (math.sin(angle), math.cos(angle), math.sin(2 * angle), math.cos(2 * angle))
         features[-1] = 1.0
         return features
 
@@ -196,8 +193,15 @@ class MateModel:
             others = self._others(member)
             left = scaled[np.ix_(others, others)] + ridge * np.eye(len(others))
             left[-1, -1] -= ridge * 0.99  # the constant is hardly shrunk
+            daily = np.arange(-1 - HARMONICS, -1)
+            left[daily, daily] += self._daily_ridge()
             weights[member, others] = np.linalg.solve(left, scaled[others, member])
         self.weights = weights
+
+    def _daily_ridge(self) -> float:
+        """Shrinkage of the daily pattern: nearly full until a day and a half have been seen, then little."""
+        days = self.total * self.block_ms / DAY_MS
+        return 3.0 if days < _DAILY_AFTER_DAYS else 0.02 / days
 
     def distance(self, member: int, features: Floats) -> float:
         """Mahalanobis distance of the other sensors' features from all seen, 1 on average."""
