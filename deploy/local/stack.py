@@ -275,7 +275,7 @@ def clean(layout: Layout) -> None:
     if Supervisor(layout).running():
         down(layout)
     for path in layout.var.iterdir() if layout.var.exists() else []:
-        if path.name not in ("installed", "java"):
+        if path.name not in ("installed", "java", "test-stack"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

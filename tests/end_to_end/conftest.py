@@ -16,7 +16,9 @@ class Stack:
     """Runs the commands that the Makefile runs, against the test's own folder and ports."""
 
     def __init__(self, var: Path) -> None:
-        self.environment = os.environ | {
+        # NiceGUI behaves differently when it sees that pytest runs.
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+        self.environment = inherited | {
             "FIELDSTREAM_VAR": str(var),
             "FIELDSTREAM_PORT_OFFSET": str(OFFSET),
             "PYTHONPATH": str(ROOT / "deploy"),
@@ -50,9 +52,12 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack; stopped at the end of the session."""
-    running = Stack(tmp_path_factory.mktemp("stack"))
-    running.up()
-    yield running
-    running.down()
+def stack() -> Iterator[Stack]:
+    """A running stack; stopped at the end of the session. Its logs stay in var/test-stack until the next one."""
+    running = Stack(ROOT / "var" / "test-stack")
+    running.run("python", "-m", "local.stack", "clean")
+    try:
+        running.up()
+        yield running
+    finally:
+        running.down()
