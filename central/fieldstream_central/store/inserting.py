@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import fastavro
 from fieldstream_schemas.registry import FRAME_BYTES, RegistryError, SchemaRegistry, SchemaUnknownError, schema_id_of
-
 from fieldstream_schemas.topics import WINDOWS
 
 from fieldstream_central.store.blocks import Record, Table, container, extended_schema, token, varint

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -183,6 +184,8 @@ _MARK = (
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serves the console until SIGTERM or SIGINT."""
+    # Started by a test, NiceGUI would take itself for the thing tested and ask for its own test's port.
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
     gatherer = Gatherer(settings)
     running: list[asyncio.Task[None]] = []
 

@@ -89,8 +89,8 @@ def _unpack_block(method: int, data: bytes, size: int) -> bytes:
 
 
 def _checksum(body: bytes) -> bytes:
-    low, high = CityHash128(body)
-    return struct.pack("<QQ", low, high)
+    number = CityHash128(body)
+    return struct.pack("<QQ", number >> 64, number & 0xFFFFFFFFFFFFFFFF)
 
 
 def pack_blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:

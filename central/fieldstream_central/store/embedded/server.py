@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fieldstream_central.store.embedded import answer as answers
-from fieldstream_central.store.embedded import compression, request
+from fieldstream_central.store.embedded import compression, greeting, request
 from fieldstream_central.store.embedded.access import AccessError, Users
 from fieldstream_central.store.embedded.engine import Engine, EngineError, run
 
@@ -35,12 +35,6 @@ _TYPES = {
     "TabSeparated": "text/tab-separated-values; charset=UTF-8",
     "TSV": "text/tab-separated-values; charset=UTF-8",
 }
-# clickhouse-go asks this first and speaks its newest dialect unless revision is 0; the engine has no revision().
-_GREETING = "SELECT displayName(), version(), revision(), timezone()"
-_GREETING_ANSWER = (
-    "SELECT 'fieldstream' AS `displayName()`, version() AS `version()`, toUInt32(0) AS `revision()`, "
-    "timezone() AS `timezone()`"
-)
 
 
 class ClickHouseServer(ThreadingHTTPServer):
@@ -108,8 +102,10 @@ class Handler(BaseHTTPRequestHandler):
         if url.path not in ("/", ""):
             raise EngineError(f"Code: 60. There is no handle {url.path}. Use / or /ping.", 60)
         work = request.work_of(asked, raw_body)
-        if work.sql.strip().rstrip(";") == _GREETING:
-            work = request.Work(_GREETING_ANSWER)
+        if work.sql.strip() == greeting.QUESTION:
+            revision = asked.query.get("client_protocol_version", "0")
+            self._reply(asked, greeting.answer(self.server.version, int(revision) if revision.isdigit() else 0))
+            return
         if not self.server.slots.acquire(timeout=10):
             raise EngineError("Code: 202. DB::Exception: Too many simultaneous queries. (TOO_MANY_...)", 202)
         try:

@@ -1,0 +1,206 @@
+"""The API over a real store: true, bounded, paged, clear about what is wrong."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fieldstream_central.serve.api import models
+from fieldstream_central.serve.api.app import create_app
+from fieldstream_central.settings import Settings
+from integration.serve.conftest import Scene
+from integration.serve.lifelike import FAULTY
+from integration.store.rig import free_port
+from pydantic import BaseModel
+
+
+class Api:
+    """Calls the app without a network, each in an event loop that lives as long as the test."""
+
+    def __init__(self, clickhouse: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self.app: FastAPI = create_app(Settings(clickhouse=clickhouse))
+        self._life = self.app.router.lifespan_context(self.app)
+        self._loop.run_until_complete(self._life.__aenter__())
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://api")
+
+    def get(self, path: str, **query: Any) -> httpx.Response:
+        query = {"from" if key == "from_" else key: value for key, value in query.items()}
+        return self._loop.run_until_complete(self._http.get(path, params=query))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._http.aclose())
+        self._loop.run_until_complete(self._life.__aexit__(None, None, None))
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def api(scene: Scene) -> Iterator[Api]:
+    made = Api(scene.store.url)
+    yield made
+    made.close()
+
+
+SENSOR = {"device_id": FAULTY[0], "metric": FAULTY[1]}
+
+
+def pages(api: Api, path: str, **query: Any) -> list[dict[str, Any]]:
+    """All pages of a list, as a client walks them."""
+    items: list[dict[str, Any]] = []
+    cursor = None
+    for _ in range(500):
+        answer = api.get(path, **query, **({"cursor": cursor} if cursor else {})).json()
+        items += answer["items"]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            return items
+        assert len(answer["items"]) == query.get("limit", 1000)
+    pytest.fail("the pages do not end")
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "query"),
+    [
+        ("/api/v1/readings", models.Reading, SENSOR),
+        ("/api/v1/windows", models.Window, SENSOR),
+        ("/api/v1/anomalies", models.Anomaly, {}),
+        ("/api/v1/anomalies/anomaly-1/history", models.Anomaly, {}),
+        ("/api/v1/assets", models.Sensor, {}),
+        ("/api/v1/gateways", models.Gateway, {}),
+    ],
+)
+def test_every_list_answers_as_documented(api: Api, path: str, model: type[BaseModel], query: dict[str, str]) -> None:
+    items = api.get(path, **query).json()["items"]
+    assert items
+    for item in items:
+        model.model_validate(item)
+
+
+def test_dead_letters_come_with_their_bytes(scene: Scene, api: Api) -> None:
+    with scene.store.client() as clickhouse:
+        clickhouse.execute(
+            "INSERT INTO fieldstream.dead_letters_data (reason, detail, origin, source, payload, payload_size, "
+            "gateway_id, epoch, seq, received_at) VALUES ('not-json', 'x', 'gateway', 's/d/m', unhex('7BFF00'), 3, "
+            "'gw-letters', 1, 1, now64(3)), ('not-json', 'x', 'loader', 't/0/1', 'abc', 3, '', NULL, NULL, now64(3))"
+        )
+    items = api.get("/api/v1/dead-letters", reason="not-json").json()["items"]
+    found = {models.DeadLetter.model_validate(item).letter_id: item for item in items}
+    assert found["gw-letters/1/1"]["payload_base64"] == "e/8A"
+    assert found["loader/t/0/1"]["payload_text"] == "abc"
+
+
+def test_walking_the_pages_gives_every_reading_once_in_order(scene: Scene, api: Api) -> None:
+    with scene.store.client() as clickhouse:
+        wanted = clickhouse.value(
+            "SELECT groupArray(toString(ts)) FROM (SELECT ts FROM fieldstream.readings WHERE device_id = {d:String} "
+            "AND metric = {m:String} AND ts < now64(3) - INTERVAL 20 MINUTE ORDER BY ts)",
+            {"d": FAULTY[0], "m": FAULTY[1]},
+        )
+    query = SENSOR | {"from_": wanted[0].replace(" ", "T") + "Z", "limit": 157}
+    found = [item["ts"].replace("T", " ").rstrip("Z") for item in pages(api, "/api/v1/readings", **query)]
+    assert found[: len(wanted)] == wanted
+    assert len(set(found)) == len(found)
+    backwards = pages(api, "/api/v1/readings", **query, newest_first=True)
+    assert [item["ts"] for item in backwards] == sorted((item["ts"] for item in backwards), reverse=True)
+
+
+def test_anomalies_are_paged_newest_first_and_filtered(api: Api) -> None:
+    everything = pages(api, "/api/v1/anomalies", limit=1)
+    assert [item["anomaly_id"] for item in everything] == ["anomaly-1", "anomaly-2", "anomaly-3", "anomaly-4"]
+    active = api.get("/api/v1/anomalies", state="active").json()["items"]
+    assert {item["anomaly_id"] for item in active} == {"anomaly-1", "anomaly-2"}
+    assert api.get("/api/v1/anomalies", severity="info").json()["items"][0]["anomaly_id"] == "anomaly-3"
+    assert api.get("/api/v1/anomalies/anomaly-2").json()["detector"] == "level-shift"
+
+
+@pytest.mark.parametrize(("hours", "points"), [(0.05, 1000), (0.5, 100), (1.4, 60), (24, 50)])
+def test_a_series_keeps_the_extremes_at_every_resolution(scene: Scene, api: Api, hours: float, points: int) -> None:
+    with scene.store.client() as clickhouse:
+        clickhouse.execute(
+            "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, received_at) "
+            f"SELECT 'spiky-{points}', 'm', "
+            "now64(3) - INTERVAL 60 SECOND - toIntervalSecond(number), if(number = 40, 999, 1), now64(3) "
+            "FROM numbers(120)"
+        )
+        scene.plant.plant.windows(0, 4e9)
+        end = clickhouse.value("SELECT toUnixTimestamp64Milli(now64(3) - INTERVAL 30 SECOND)")
+    query = {"device_id": f"spiky-{points}", "metric": "m", "to": end, "from_": int(end - hours * 3_600_000)}
+    query["points"] = points
+    series = models.Series.model_validate(api.get("/api/v1/series", **query).json())
+    assert len(series.points) <= points
+    assert max(point.max for point in series.points) == 999
+    assert min(point.min for point in series.points) == 1
+    assert sum(point.count for point in series.points) == 120
+
+
+def test_completeness_names_the_gap_that_was_made(api: Api) -> None:
+    found = {item["gateway_id"]: item for item in api.get("/api/v1/completeness").json()}
+    # The plant leaves out its 1001st reading, which is number 501 of the first gateway.
+    assert found["gw-east"]["missing_ranges"] == [[501, 501]]
+    assert found["gw-west"]["missing"] == 0
+    models.GatewayCompleteness.model_validate(found["gw-east"])
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        ("/api/v1/readings", SENSOR | {"from_": "2026-05-02", "to": "2026-05-01"}, "from"),
+        ("/api/v1/readings", SENSOR | {"from_": "1926-05-02"}, "from"),
+        ("/api/v1/readings", SENSOR | {"to": "tomorrow"}, "to"),
+        ("/api/v1/readings", {"device_id": "d"}, "metric"),
+        ("/api/v1/readings", SENSOR | {"limit": 1_000_000}, "limit"),
+        ("/api/v1/readings", SENSOR | {"cursor": "junk"}, "cursor"),
+        ("/api/v1/series", SENSOR | {"points": 1}, "points"),
+        ("/api/v1/anomalies", {"state": "half-open"}, "state"),
+        ("/api/v1/anomalies/none", {}, "anomaly_id"),
+    ],
+)
+def test_a_wrong_parameter_is_named(api: Api, path: str, query: dict[str, Any], field: str) -> None:
+    answer = api.get(path, **query)
+    assert answer.status_code in (404, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["field"] == field
+
+
+def test_a_cursor_of_another_question_is_refused(api: Api) -> None:
+    cursor = api.get("/api/v1/anomalies", limit=1).json()["next_cursor"]
+    assert api.get("/api/v1/anomalies", limit=1, severity="info", cursor=cursor).json()["field"] == "cursor"
+
+
+@pytest.mark.parametrize("text", ["' OR 1 = 1 --", "x\\' UNION ALL SELECT 1", "{device_id:String}", "a\tb\n"])
+def test_sql_in_a_parameter_is_only_text(api: Api, text: str) -> None:
+    answer = api.get("/api/v1/readings", device_id=text, metric="m")
+    assert answer.status_code == 200
+    assert answer.json() == {"items": [], "next_cursor": None}
+    assert api.get("/api/v1/dead-letters", reason=text).json()["items"] == []
+
+
+def test_an_unknown_sensor_is_an_empty_page_and_not_an_error(api: Api) -> None:
+    assert api.get("/api/v1/series", device_id="nobody", metric="m").json()["points"] == []
+
+
+def test_health_tells_how_fresh_the_data_are(api: Api) -> None:
+    health = models.Health.model_validate(api.get("/healthz").json())
+    assert health.status == "ok"
+    assert health.newest_reading_age_s is not None
+    assert health.newest_reading_age_s < 60
+
+
+def test_without_a_store_the_answer_says_so_and_when_to_try_again() -> None:
+    api = Api(f"http://127.0.0.1:{free_port()}")
+    answer = api.get("/api/v1/assets")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert api.get("/healthz").json()["status"] == "degraded"
+    api.close()
+
+
+def test_the_openapi_document_describes_every_path_with_its_errors(api: Api) -> None:
+    document = api.get("/api/v1/openapi.json").json()
+    for path in ("readings", "windows", "series", "anomalies", "assets", "gateways", "completeness", "dead-letters"):
+        answers = document["paths"][f"/api/v1/{path}"]["get"]["responses"]
+        assert {"200", "422", "503"} <= set(answers)
+    assert "Problem" in json.dumps(document["components"])
