@@ -4,7 +4,7 @@ PY := .venv/bin/python
 LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean check lint types test unit lock
+.PHONY: help install demo up down status clean check lint types test unit chaos lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ check: lint types unit ## what to run before every commit
 test: ## everything that proves the product, on real parts
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
 	@.venv/bin/pytest tests
+
+chaos: install ## break things on purpose and count (DRILL=name, STORM=n, SEED=n)
+	@PYTHONPATH=deploy:tests $(PY) -m chaos.run
 
 lock: ## resolve the dependencies anew into constraints.txt
 	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

@@ -69,6 +69,10 @@ class Supervisor:
         if self.programs()[name]["statename"] not in ("RUNNING", "STARTING"):
             self._rpc.startProcess(name, False)
 
+    def stop(self, name: str) -> None:
+        """Stops one program and keeps it stopped; returns when it is."""
+        self._rpc.stopProcess(name)
+
     def shutdown(self) -> None:
         """Stops every program, then supervisord."""
         pid = self._rpc.getPID()
@@ -117,7 +121,7 @@ def up(layout: Layout) -> None:
     """Starts what is not running yet, in order of dependence, and returns when all of it is ready."""
     supervisor = Supervisor(layout)
     outside, reg, ours = outside_parts(layout), registry(layout), our_programs(layout)
-    everything = [*outside, reg, *ours]
+    everything = all_programs(layout)
     started = time.monotonic()
     if not supervisor.running():
         check_memory()
@@ -146,6 +150,11 @@ def up(layout: Layout) -> None:
     register_schemas(settings)
     step(layout, "pipeline and detect", lambda: jobs_running(layout), 120)
     print(f"Ready in {time.monotonic() - started:.0f} s. Console: {layout.url('console')}")
+
+
+def all_programs(layout: Layout) -> list[Program]:
+    """Every program of the stack."""
+    return [*outside_parts(layout), registry(layout), *our_programs(layout)]
 
 
 def jobs_running(layout: Layout) -> bool:
@@ -257,7 +266,7 @@ def status(layout: Layout) -> int:
     all_ready = True
     print(f"{'program':<20} {'state':<10} {'pid':>7} {'memory':>8}  port  ")
     total = 0.0
-    for program in (*outside_parts(layout), registry(layout), *our_programs(layout)):
+    for program in all_programs(layout):
         info = states[program.name]
         ready = info["statename"] == "RUNNING" and program.ready()
         all_ready &= ready
