@@ -92,6 +92,13 @@ class ClickHouse:
         """Runs one statement; the answer as it came."""
         return self._post(query_string(params, settings), sql.encode()).content
 
+    def write(
+        self, sql: str, params: Mapping[str, object] | None = None, settings: Mapping[str, object] | None = None
+    ) -> int:
+        """Runs an INSERT ... SELECT; how many rows it wrote, those of dependent views included."""
+        response = self._post(query_string(params, settings), sql.encode())
+        return int(json.loads(response.headers.get("X-ClickHouse-Summary", "{}")).get("written_rows", 0))
+
     def rows(
         self, sql: str, params: Mapping[str, object] | None = None, settings: Mapping[str, object] | None = None
     ) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.inserting import Inserter, Refusal, StoppedError
 from fieldstream_central.store.lag import LagMeter
 from fieldstream_central.store.refused import DeadLetterWriter
-from fieldstream_central.store.repair import RepairLoop
+from fieldstream_central.store.repair import upkeep
 
 log = logging.getLogger("fieldstream.loader")
 
@@ -207,21 +207,24 @@ def serve(settings: Settings) -> None:
     """The loader, its metrics and the repair of late windows, until SIGTERM or SIGINT."""
     start_http_server(settings.loader_metrics_port, addr="127.0.0.1")
     loader = Loader(settings)
-    repair = RepairLoop(settings.clickhouse)
+    loops = upkeep(settings.clickhouse)
 
     def stop(*_: object) -> None:
         loader.stop()
-        repair.stop()
+        for loop in loops:
+            loop.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    repair.start()
+    for loop in loops:
+        loop.start()
     log.info("loads %s from %s into %s", ", ".join(TABLES), settings.kafka, settings.clickhouse)
     try:
         loader.run()
     finally:
-        repair.stop()
-        repair.join(10)
+        for loop in loops:
+            loop.stop()
+            loop.join(10)
     log.info("stopped")
 
 

@@ -12,5 +12,5 @@ FLUSH_SECONDS = Histogram(
 )
 RETRIES = Counter("fieldstream_loader_retries", "Inserts tried again")
 DEAD_LETTERS = Counter("fieldstream_loader_dead_letters", "Records that ClickHouse refused, written to dead-letters")
-REPAIRED = Counter("fieldstream_loader_repaired_windows", "Windows recomputed for readings too late for Flink")
-REPAIR_FAILURES = Counter("fieldstream_loader_repair_failures", "Repair rounds that failed and are tried again")
+UPKEEP_ROWS = Counter("fieldstream_loader_upkeep_rows", "Late windows and roll-ups computed anew", ["job"])
+UPKEEP_FAILURES = Counter("fieldstream_loader_upkeep_failures", "Steps that failed and are tried again", ["job"])

@@ -127,7 +127,7 @@ def test_doing_it_again_writes_nothing(clickhouse: ClickHouse) -> None:
     first = again.step()
     settle(again)
     assert first.touches > 0
-    assert first.windows == 0
+    assert first.rows == 0
     assert clickhouse.value("SELECT count() FROM fieldstream.windows_data") == rows
 
 
