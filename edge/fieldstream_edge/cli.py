@@ -5,14 +5,14 @@ import ctypes
 import logging
 import sys
 from contextlib import suppress
-from pathlib import Path
+from typing import Any
 
 from fieldstream_edge import __version__
+from fieldstream_edge.commands.settings_page import config_option
 from fieldstream_edge.config import ConfigError, load
 from fieldstream_edge.spool.errors import SpoolError
 
 _M_ARENA_MAX = -8  # malloc.h
-_DEFAULT_CONFIG = Path("/etc/fieldstream/gateway.toml")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,10 +23,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the gateway until SIGTERM")
-    _config_option(run)
+    config_option(run)
     run.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     run.set_defaults(function=_run)
-    arguments = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] != ["run"]:  # what `run` does not need would only cost it memory
+        _add_others(commands)
+    arguments = parser.parse_args(given)
     try:
         return int(arguments.function(arguments))
     except ConfigError as error:
@@ -37,8 +40,11 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _config_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, default=_DEFAULT_CONFIG, help=f"default {_DEFAULT_CONFIG}")
+def _add_others(commands: Any) -> None:
+    from fieldstream_edge.commands import doctor, map_try, settings_page, spool_files, status
+
+    for command in (settings_page, doctor, status, spool_files, map_try):
+        command.add(commands)
 
 
 def _save_memory() -> None:
@@ -52,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     _save_memory()
     logging.basicConfig(level=arguments.log_level, format="%(asctime)s %(levelname)s %(threadName)s: %(message)s")
-    Gateway(load(arguments.config)).run()
+    Gateway(load(arguments.config), config=arguments.config).run()
     return 0
 
 

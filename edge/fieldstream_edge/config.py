@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fieldstream_edge.payloads.mapping import topic_pattern
 from fieldstream_edge.settings import GatewaySettings
 
 
@@ -150,6 +151,13 @@ class _Loader:
             self.problem(("state_dir",), "missing", 'Write e.g. state_dir = "/var/lib/fieldstream"')
         if settings.spool.max_bytes < 4 * settings.spool.segment_bytes:
             self.problem(("spool", "max_bytes"), "smaller than four segments", "Raise it, or lower spool.segment_bytes")
+        for mapping in settings.mapping:
+            try:
+                topic_pattern(mapping.topic)
+            except ValueError as error:
+                self.problem(
+                    ("mapping", "topic"), f'"{mapping.topic}": {error}', 'Write e.g. "plant/{device}/{metric}"'
+                )
         ids = set()
         for number, broker in enumerate(settings.mqtt):
             if not re.fullmatch(r"mqtts?://(\[[0-9a-fA-F:]+\]|[^\s:/@]+)(:\d{1,5})?/?", broker.url):

@@ -12,10 +12,12 @@ from typing import Any
 from fieldstream_schemas.registry import SchemaRegistry
 
 from fieldstream_edge import metrics
+from fieldstream_edge.config import ConfigError, load
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.health import HealthServer
 from fieldstream_edge.intake.acceptor import Acceptor
 from fieldstream_edge.intake.connection import Mqtt5Intake
+from fieldstream_edge.intake.mqtt311 import Mqtt311Intake
 from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.uplink.heartbeat import Heartbeat, encode
@@ -23,14 +25,16 @@ from fieldstream_edge.uplink.producer import Uplink
 
 log = logging.getLogger(__name__)
 _CLOCK_STEP_S = 5.0
+Intake = Mqtt5Intake | Mqtt311Intake
 
 
 class Gateway:
     """One gateway process. Construction takes ownership of the spool; `run` blocks until `stop`."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        """Raises SpoolError, OSError with a message for the operator."""
+    def __init__(self, settings: GatewaySettings, *, config: Path | None = None) -> None:
+        """`config` is read again on SIGHUP. Raises SpoolError, OSError with a message for the operator."""
         self.settings = settings
+        self._config = config
         Path(settings.state_dir).mkdir(parents=True, exist_ok=True)
         self.counters = Counters()
         self.spool = Spool(settings.spool_dir, settings.gateway_id, settings.spool)
@@ -40,19 +44,29 @@ class Gateway:
             self.spool.close()
             raise
         self._heartbeat = Heartbeat(settings, self.spool, self.counters)
-        self._acceptor = Acceptor(self.spool, self.counters, settings.intake)
-        registry = SchemaRegistry(settings.registry.urls, settings.schema_dir)
-        self._uplink = Uplink(settings, self.spool, registry, self.counters)
-        self._intakes = [
-            Mqtt5Intake(settings, number, self._acceptor, self.counters) for number in range(len(settings.mqtt))
-        ]
+        self._acceptor = Acceptor(self.spool, self.counters, settings.intake, mappings=settings.mapping)
+        self._uplink = self._make_uplink()
+        self._intakes = self._make_intakes()
         self._stopping = threading.Event()
         self._reload = threading.Event()
+
+    def _make_uplink(self) -> Uplink:
+        registry = SchemaRegistry(self.settings.registry.urls, self.settings.schema_dir)
+        return Uplink(self.settings, self.spool, registry, self.counters)
+
+    def _make_intakes(self) -> list[Intake]:
+        return [
+            (Mqtt311Intake if broker.protocol == "3.1.1" else Mqtt5Intake)(
+                self.settings, number, self._acceptor, self.counters
+            )
+            for number, broker in enumerate(self.settings.mqtt)
+        ]
 
     def run(self) -> None:
         """Runs until SIGTERM, SIGINT or `stop`. Everything accepted by then is in the spool or delivered."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._reload.set())
         self._health.start()
         self._uplink.start()
         for intake in self._intakes:
@@ -84,6 +98,9 @@ class Gateway:
                 self.counters.clock_steps += 1
                 log.warning("the gateway's clock jumped by %+.1f s", offset - wall)
             wall = offset
+            if self._reload.is_set():
+                self._reload.clear()
+                self.reload()
             if time.monotonic() >= due and self._beat(state):
                 state = "running"
                 due = time.monotonic() + self.settings.heartbeat_s
@@ -91,6 +108,48 @@ class Gateway:
                 if not thread.is_alive():
                     raise RuntimeError(f"thread {thread.name} has ended unexpectedly; see the log above")
             _notify("WATCHDOG=1")
+
+    def reload(self) -> str:
+        """Reads the configuration again and goes over to it without loss; says what came of it."""
+        if self._config is None:
+            return "there is no file to read again"
+        try:
+            new = load(self._config)
+        except ConfigError as error:
+            log.error("the new configuration is refused, the old one goes on:\n%s", error)
+            return "refused"
+        if new == self.settings:
+            log.info("the configuration is the same: nothing changes")
+            return "same"
+        fixed = [
+            name for name in ("gateway_id", "state_dir", "http") if getattr(new, name) != getattr(self.settings, name)
+        ]
+        if fixed:
+            log.error("%s cannot change while running: restart the gateway; the old one goes on", ", ".join(fixed))
+            return "refused"
+        old, self.settings = self.settings, new
+        self.spool.settings = new.spool
+        with self._acceptor.lock:
+            self._acceptor.reconfigure(new.intake, new.mapping)
+        if (new.mqtt, new.intake, new.spool) != (old.mqtt, old.intake, old.spool):
+            self._stop_intakes()
+            self._intakes = self._make_intakes()
+            for intake in self._intakes:
+                intake.start()
+        if (new.kafka, new.registry) != (old.kafka, old.registry):
+            self._uplink.stop()
+            self._uplink.join(15)
+            self._uplink = self._make_uplink()
+            self._uplink.start()
+        self._heartbeat = Heartbeat(new, self.spool, self.counters, started_at=self._heartbeat.started_at)
+        log.info("the new configuration %s is in force", self._heartbeat.config_hash)
+        return "changed"
+
+    def _stop_intakes(self) -> None:
+        for intake in self._intakes:
+            intake.stop()
+        for intake in self._intakes:
+            intake.join(10)
 
     def _beat(self, state: str) -> bool:
         status = self.status()
@@ -104,10 +163,7 @@ class Gateway:
 
     def _shut_down(self) -> None:
         _notify("STOPPING=1")
-        for intake in self._intakes:
-            intake.stop()
-        for intake in self._intakes:
-            intake.join(10)
+        self._stop_intakes()
         self._beat("stopping")
         self._uplink.stop()
         self._uplink.join(15)

@@ -204,6 +204,31 @@ class IntakeSettings:
 
 
 @dataclass(frozen=True)
+class MappingSettings:
+    """`[[mapping]]`: a foreign topic layout or payload. The first that fits a topic counts."""
+
+    topic: str = setting("", "Topic pattern: `{device}`, `{metric}`, `+` for one level, `#` for the rest.")
+    format: str = setting(
+        "json",
+        "json: fields by the paths below; contract: the payload forms of `sensors/#`.",
+        choices=("json", "contract", "senml-json", "senml-cbor"),
+    )
+    device: str = setting("", "Device, when the topic names none.")
+    metric: str = setting("", "Metric, when the topic names none.")
+    device_field: str = setting("", "Path of the device in the payload, e.g. `meta.id`.")
+    metric_field: str = setting("", "Path of the metric in the payload.")
+    value_field: str = setting("value", "Path of the value; empty: the whole payload is the number.")
+    fields: dict[str, str] = setting({}, "Metric = path, for payloads with several values.")
+    ts_field: str = setting("ts", "Path of the event time; empty: none.")
+    ts_unit: str = setting("ms", "Unit of a numeric event time.", choices=("ms", "s", "us", "ns"))
+    unit: str = setting("", "Unit of the values, when the payload states none.")
+    unit_field: str = setting("", "Path of the unit.")
+    quality_field: str = setting("", "Path of the quality.")
+    scale: float = setting(1.0, "Values are multiplied by this, then `offset` is added.")
+    offset: float = setting(0.0, "Added to each value.")
+
+
+@dataclass(frozen=True)
 class GatewaySettings:
     """The whole file."""
 
@@ -222,6 +247,7 @@ class GatewaySettings:
     registry: RegistrySettings = field(default_factory=RegistrySettings, metadata={"doc": "Schema registry."})
     http: HttpSettings = field(default_factory=HttpSettings, metadata={"doc": "Health."})
     spool: SpoolSettings = field(default_factory=SpoolSettings, metadata={"doc": "Spool."})
+    mapping: tuple[MappingSettings, ...] = field(default=(), metadata={"doc": "Foreign layouts."})
     intake: IntakeSettings = field(default_factory=IntakeSettings, metadata={"doc": "Intake."})
 
     @property

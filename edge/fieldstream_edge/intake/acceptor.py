@@ -7,7 +7,7 @@ together, so a duplicate is never acknowledged before its original is durable.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, names
@@ -15,11 +15,11 @@ from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, names
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.event_time import OLDEST_MS, judge
 from fieldstream_edge.identity import Identity, Series
-from fieldstream_edge.intake.topics import Route, route
+from fieldstream_edge.intake.topics import Route, Router
 from fieldstream_edge.payloads.decoded import Decoded, Item, PayloadError, Refused
-from fieldstream_edge.payloads.json import MAX_TEXT, decode_device, decode_metric
+from fieldstream_edge.payloads.json import MAX_TEXT, decode_metric
 from fieldstream_edge.redelivery import Redeliveries
-from fieldstream_edge.settings import IntakeSettings
+from fieldstream_edge.settings import IntakeSettings, MappingSettings
 from fieldstream_edge.spool.batch import Batch, DeadLetter
 from fieldstream_edge.spool.ledger import Spool
 
@@ -70,6 +70,7 @@ class Acceptor:
         counters: Counters,
         settings: IntakeSettings,
         *,
+        mappings: Sequence[MappingSettings] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.Lock()
@@ -80,6 +81,7 @@ class Acceptor:
         self._clock = clock
         self._identity = Identity(spool)
         self._redeliveries = Redeliveries(spool)
+        self._router = Router(mappings)
         self._topics: dict[str, _Topic] = {}
         self._pending = _Pending()
         self._received = 0  # receive time of the messages being taken in, ms
@@ -138,6 +140,19 @@ class Acceptor:
                 counters.flags[name] += 1
         if batch.ts:
             self.offset_samples = [batch.ts[-1] - batch.received[-1], *self.offset_samples[:99]]
+
+    def commands(self) -> list[tuple[str, bytes]]:
+        """(topic, payload) of messages that should be published: Sparkplug's requests for a rebirth."""
+        found, self._router.sparkplug.rebirths = self._router.sparkplug.rebirths, []
+        return found
+
+    def reconfigure(self, settings: IntakeSettings, mappings: Sequence[MappingSettings]) -> None:
+        """New settings, between two batches. Call it under the lock."""
+        self._settings = settings
+        self._tolerance_ms = int(settings.future_tolerance_s * 1000)
+        sparkplug, self._router = self._router.sparkplug, Router(mappings)
+        self._router.sparkplug = sparkplug
+        self._topics.clear()
 
     # -- one message -------------------------------------------------------------------------------------------
 
@@ -270,7 +285,9 @@ class Acceptor:
             raise PayloadError("too-large", f"{size} bytes; the limit intake.max_payload_bytes is {limit}")
         if where.problem:
             raise PayloadError("bad-topic", where.problem)
-        return decode_device(message.payload)
+        if where.decode is None:  # an ordinary topic: the message was cut because it is large
+            return decode_metric(message.payload)
+        return where.decode(message.payload, self._received)
 
     def _refuse_item(self, message: Message, series: Series, reason: str, detail: str) -> None:
         refused = Refused(reason, detail, message.payload, series.metric)
@@ -291,8 +308,8 @@ class Acceptor:
         self._pending.batch.add_dead(letter)
 
     def _topic(self, name: str) -> _Topic:
-        where = route(name)
-        series = self._identity.series(where.device_id, where.metric) if where.metric else None
+        where = self._router.route(name)
+        series = self._identity.series(where.device_id, where.metric) if where.plain else None
         if len(self._topics) >= _ROUTES:
             self._topics.clear()
         topic = self._topics[name] = _Topic(where, series, self._identity.generation)

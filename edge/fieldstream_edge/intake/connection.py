@@ -31,7 +31,7 @@ _COMMIT_RETRY_S = 0.5
 _GRANTED = (mqtt5.SubAckReasonCode.GRANTED_QOS_AT_MOST_ONCE, mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE)
 
 
-def _name(code: object) -> str:
+def reason_text(code: object) -> str:
     """A reason code's name; at run time the library's codes are no Python enums."""
     return str(code).rpartition(".")[2].lower().replace("_", " ")
 
@@ -94,7 +94,7 @@ class Mqtt5Intake(threading.Thread):
             back_off = min(back_off * 2, _LONGEST_BACK_OFF_S)
 
     def _connect(self) -> "_Connection":
-        connection = _Connection(self._open_socket(), self)
+        connection = _Connection(open_socket(self.broker, timeout_s=_CONNECT_TIMEOUT_S), self)
         try:
             connection.handshake()
         except BaseException:
@@ -102,34 +102,13 @@ class Mqtt5Intake(threading.Thread):
             raise
         return connection
 
-    def _open_socket(self) -> socket.socket:
-        address = urlsplit(self.broker.url)
-        secure = address.scheme == "mqtts" or self.broker.tls is not None
-        host, port = address.hostname or "127.0.0.1", address.port or (8883 if secure else 1883)
-        raw = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if not secure:
-            return raw
-        try:
-            return tls_context(self.broker).wrap_socket(raw, server_hostname=self._server_name(host))
-        except BaseException:
-            raw.close()
-            raise
-
-    def _server_name(self, host: str) -> str:
-        return (self.broker.tls.server_name if self.broker.tls else "") or host
-
     def connect_packet(self) -> mqtt5.ConnectPacket:
         """What the gateway says on connecting."""
         broker = self.broker
-        password = broker.password
-        if broker.password_file:
-            password = Path(broker.password_file).read_text().splitlines()[0]
         return mqtt5.ConnectPacket(
             self._client_id,
             username=broker.username or None,
-            password=password.encode() if password else None,
+            password=password_of(broker),
             clean_start=False,
             will=mqtt5.Will(self._status_topic, payload=b'{"state":"lost"}', retain=True),
             keep_alive=broker.keep_alive_s,
@@ -142,18 +121,46 @@ class Mqtt5Intake(threading.Thread):
         payload = b'{"state":"%b"}' % state.encode()
         return mqtt5.PublishPacket(self._status_topic, payload, retain=True).write()
 
-    def session(self, present: bool) -> None:
-        """Checks whether the broker still had our session; when not, messages of the outage may be lost."""
-        marker = Path(self._settings.state_dir) / f"session-{self._number}"
-        known = f"{self.broker.url} {self._client_id}"
-        if not present and marker.exists() and marker.read_text() == known:
-            self._counters.sessions_lost += 1
-            log.error(
-                "%s has lost our session: what devices sent while the gateway was away may be lost there; "
-                "check persistence in the broker's configuration",
-                self.broker.url,
-            )
-        marker.write_text(known)
+
+def session_check(settings: GatewaySettings, number: int, counters: Counters, *, present: bool) -> None:
+    """Notices when the broker has lost our session: messages of the outage may be lost with it."""
+    broker = settings.mqtt[number]
+    marker = Path(settings.state_dir) / f"session-{number}"
+    known = f"{broker.url} {settings.client_id(number)}"
+    if not present and marker.exists() and marker.read_text() == known:
+        counters.sessions_lost += 1
+        log.error(
+            "%s has lost our session: what devices sent while the gateway was away may be lost there; "
+            "check persistence in the broker's configuration",
+            broker.url,
+        )
+    marker.write_text(known)
+
+
+def password_of(broker: MqttSettings) -> bytes | None:
+    """The password to send, if any. Raises OSError when its file cannot be read."""
+    password = broker.password
+    if broker.password_file:
+        password = Path(broker.password_file).read_text().strip().partition("\n")[0]
+    return password.encode() if password else None
+
+
+def open_socket(broker: MqttSettings, *, timeout_s: float) -> socket.socket:
+    """A connected socket, with TLS where configured. Raises OSError and its SSL kinds."""
+    address = urlsplit(broker.url)
+    secure = address.scheme == "mqtts" or broker.tls is not None
+    host, port = address.hostname or "127.0.0.1", address.port or (8883 if secure else 1883)
+    raw = socket.create_connection((host, port), timeout=timeout_s)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if not secure:
+        return raw
+    try:
+        name = (broker.tls.server_name if broker.tls else "") or host
+        return tls_context(broker).wrap_socket(raw, server_hostname=name)
+    except BaseException:
+        raw.close()
+        raise
 
 
 def tls_context(broker: MqttSettings) -> ssl.SSLContext:
@@ -189,10 +196,12 @@ class _Connection:
         self._socket.sendall(owner.connect_packet().write())
         answer = self._wait_for(mqtt5.ConnAckPacket)
         if answer.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
-            raise BrokerError(f"refused the connection: {_name(answer.reason_code)} {answer.reason_str or ''}".strip())
+            raise BrokerError(
+                f"refused the connection: {reason_text(answer.reason_code)} {answer.reason_str or ''}".strip()
+            )
         if answer.server_keep_alive:
             self._keep_alive_s = answer.server_keep_alive
-        owner.session(answer.session_present)
+        session_check(owner._settings, owner._number, owner._counters, present=answer.session_present)
         filters = [
             mqtt5.TopicFilter(
                 pattern,
@@ -284,12 +293,12 @@ class _Connection:
         if isinstance(packet, mqtt5.SubAckPacket):
             for pattern, code in zip(self._owner.broker.subscriptions, packet.reason_codes, strict=False):
                 if code not in _GRANTED:
-                    raise BrokerError(f"refused the subscription {pattern}: {_name(code)}")
+                    raise BrokerError(f"refused the subscription {pattern}: {reason_text(code)}")
         elif isinstance(packet, mqtt5.DisconnectPacket):
             hint = ""
             if packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
                 hint = "; another client uses this client_id: give each gateway its own gateway_id"
-            raise BrokerError(f"ended the connection: {_name(packet.reason_code)}{hint}")
+            raise BrokerError(f"ended the connection: {reason_text(packet.reason_code)}{hint}")
 
     def _commit(self) -> None:
         """Commits what is pending and acknowledges it; while that fails the broker keeps the rest."""
@@ -298,6 +307,7 @@ class _Connection:
             try:
                 with self._acceptor.lock:
                     self._acceptor.commit()
+                    commands = self._acceptor.commands()
                 break
             except SpoolError as error:
                 self._owner.problem = str(error)
@@ -312,6 +322,8 @@ class _Connection:
             self._owner.problem = ""
             log.info("readings are accepted again after %.1f s", time.monotonic() - started)
         self._release()
+        for topic, payload in commands:
+            self._send(mqtt5.PublishPacket(topic, payload).write())
 
     def _release(self) -> None:
         """Sends PUBACK for everything that is durable, in the order of arrival."""

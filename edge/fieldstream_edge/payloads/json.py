@@ -115,7 +115,7 @@ def _element(document: Any, *, named: bool) -> Decoded:
     if not isinstance(document, dict):
         if named:
             raise PayloadError("bad-form", "this topic names no metric: send an object with `metrics`")
-        return Decoded(items=[Item(_check_value(document))])
+        return Decoded(items=[Item(check_value(document))])
     if named:
         if not isinstance(document.get("metrics"), dict):
             raise PayloadError("bad-form", "this topic names no metric, and the object has no object `metrics`")
@@ -124,7 +124,7 @@ def _element(document: Any, *, named: bool) -> Decoded:
         return _metrics_element(document)
     if "value" not in document:
         raise PayloadError("bad-form", "the object has no `value`")
-    item = Item(_check_value(document["value"]), **_rest(document))
+    item = Item(check_value(document["value"]), **_rest(document))
     item.unit = _text(document, "unit")
     return Decoded(items=[item])
 
@@ -133,7 +133,7 @@ def _metrics_element(document: dict[str, Any]) -> Decoded:
     decoded, rest = Decoded(), _rest(document)
     for metric, value in document["metrics"].items():
         try:
-            decoded.named.append(Named(_encodable(metric), Item(_check_value(value), **rest)))
+            decoded.named.append(Named(encodable(metric), Item(check_value(value), **rest)))
         except PayloadError as error:
             name = metric.encode(errors="replace").decode()
             decoded.refused.append(Refused(error.reason, error.detail, json.dumps(value).encode(), name))
@@ -147,7 +147,7 @@ def _rest(document: dict[str, Any]) -> dict[str, Any]:
     return {"ts": ts, "quality": _text(document, "quality"), "operator": _text(document, "operator")}
 
 
-def _check_value(value: Any) -> float:
+def check_value(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PayloadError("not-a-number", f"the value is {_type(value)}, not a number")
     try:
@@ -165,10 +165,10 @@ def _text(document: dict[str, Any], key: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise PayloadError("bad-form", f"`{key}` is {_type(value)}, not a text")
-    return _encodable(value)
+    return encodable(value)
 
 
-def _encodable(value: str) -> str:
+def encodable(value: str) -> str:
     """Half a surrogate pair (`\\ud800`) is JSON, but no text that could be stored."""
     try:
         value.encode()

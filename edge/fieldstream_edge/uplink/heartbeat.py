@@ -37,12 +37,14 @@ class Rate:
 class Heartbeat:
     """Makes the records of topic `gateways`."""
 
-    def __init__(self, settings: GatewaySettings, spool: Spool, counters: Counters) -> None:
+    def __init__(
+        self, settings: GatewaySettings, spool: Spool, counters: Counters, *, started_at: int | None = None
+    ) -> None:
         self._settings = settings
         self._spool = spool
         self._counters = counters
         self._process = psutil.Process()
-        self.started_at = int(time.time() * 1000)
+        self.started_at = started_at or int(time.time() * 1000)
         self.rate = Rate()
         self.config_hash = settings.digest()
         self._expires_at = self._read_expiry()

@@ -46,6 +46,7 @@ def producer_properties(settings: GatewaySettings) -> dict[str, str | int | floa
         "reconnect.backoff.max.ms": 10_000,
         "topic.metadata.refresh.interval.ms": 60_000,
         "log.connection.close": False,
+        "log_level": 2,  # it logs every attempt to connect; what matters comes as an event, and is logged once
     }
     properties.update(kafka.properties)
     properties.update(

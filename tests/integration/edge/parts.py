@@ -34,11 +34,17 @@ def missing_parts() -> str:
     return "" if shutil.which("java") else "java is not installed"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A free port in the range that the gateway's tests may use."""
-    for port in range(21000 + int(time.monotonic() * 1000) % 900, 22000):
+    for port in range(21000 + int(time.monotonic() * 1000) % 800, 22000):
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
     raise RuntimeError("no free port from 21000 to 21999")
 
@@ -130,8 +136,6 @@ class Kafka:
         self._directory = directory
         self._more = {"message.timestamp.type": "LogAppendTime"} if append_time else {}
         controller = free_port()
-        while controller == self.port:
-            controller = free_port() + 1
         self._config = directory / "server.properties"
         self._config.write_text(
             f"""process.roles=broker,controller
@@ -247,14 +251,15 @@ class GatewayProcess:
 
     def __init__(
         self, directory: Path, mqtt: str, kafka: str, registry: str, *, extra: str = "", more: str = "",
-        state_dir: Path | None = None,
+        state_dir: Path | None = None, gateway_id: str = "test-1",
     ) -> None:  # fmt: skip
+        self.gateway_id = gateway_id
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
         self.config = directory / "gateway.toml"
         self.config.write_text(
-            f"""gateway_id = "test-1"
+            f"""gateway_id = "{gateway_id}"
 state_dir = "{state_dir or directory / "state"}"
 heartbeat_s = 1
 {more}

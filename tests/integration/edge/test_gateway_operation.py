@@ -1,0 +1,239 @@
+"""Operating a gateway: MQTT 3.1.1, TLS, reload, and a doctor who names each of ten injected faults."""
+
+import datetime
+import ipaddress
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from integration.edge.parts import GatewayProcess, Kafka, Mosquitto, Registry, free_port, wait_until
+from integration.edge.test_gateway_on_real_parts import accepted, publish, readings
+
+Parts = tuple[Mosquitto, Kafka, Registry]
+MakeGateway = Callable[..., GatewayProcess]
+
+
+def test_mqtt_311_broker_with_manual_acknowledgement(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
+    mosquitto = parts[0]
+    gateway = gateway_for(f"sensors/{prefix}/#", extra='protocol = "3.1.1"\n').start()
+    payloads = readings(500)
+    publish(mosquitto.port, f"sensors/{prefix}/t", payloads)
+    accepted(gateway, 500)
+    gateway.kill()
+    publish(mosquitto.port, f"sensors/{prefix}/t", payloads[:100] + readings(100, start=int(time.time() * 1000) - 5000))
+    gateway.start()
+    accepted(gateway, 100)
+    wait_until(lambda: gateway.status()["duplicates_total"] >= 100, 20, "duplicates")
+    gateway.wait_drained()
+    assert gateway.status()["last_seq"] == 600
+
+
+def test_reload_without_loss(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
+    mosquitto = parts[0]
+    gateway = gateway_for(f"sensors/{prefix}/#").start()
+    assert gateway.process is not None
+
+    def reload(change: Callable[[str], str], word: str) -> None:
+        gateway.config.write_text(change(gateway.config.read_text()))
+        before = gateway.log().count(word)
+        assert gateway.process is not None
+        gateway.process.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: gateway.log().count(word) > before, 10, word)
+
+    start = int(time.time() * 1000) - 60_000
+    publish(mosquitto.port, f"sensors/{prefix}/t", readings(100, start=start))
+    reload(lambda text: text, "nothing changes")
+    reload(lambda text: text + "nonsense = 1\n", "the old one goes on")
+    reload(lambda text: text.replace("nonsense = 1\n", ""), "nothing changes")
+    reload(
+        lambda text: (
+            text.replace(f'"sensors/{prefix}/#"', f'"sensors/{prefix}/#", "plant/{prefix}/#"')
+            + '[[mapping]]\ntopic = "plant/{device}/{metric}"\nts_field = ""\nvalue_field = ""\n'
+        ),
+        "is in force",
+    )
+    publish(mosquitto.port, f"plant/{prefix}/t", ["5"])
+    publish(mosquitto.port, f"sensors/{prefix}/t", readings(100, start=start + 1000))
+    accepted(gateway, 201)
+    reload(lambda text: text.replace('gateway_id = "', 'gateway_id = "other-'), "restart the gateway")
+    gateway.config.write_text(gateway.config.read_text().replace('gateway_id = "other-', 'gateway_id = "'))
+    reload(lambda text: text.replace("[kafka]\n", "[kafka]\nlinger_ms = 20\n"), "is in force")
+    publish(mosquitto.port, f"sensors/{prefix}/t", readings(100, start=start + 2000))
+    accepted(gateway, 301)
+    gateway.wait_drained()
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------
+
+
+def make_certificates(directory: Path, *, days: int = 30) -> None:
+    """ca.crt, and server.crt and client.crt with their keys; other-ca.crt signs nothing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    now = datetime.datetime.now(datetime.UTC)
+
+    def make(
+        name: str, issuer: tuple[x509.Certificate, Any] | None, until: datetime.datetime
+    ) -> tuple[x509.Certificate, Any]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer[0].subject if issuer else subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=60))
+            .not_valid_after(until)
+            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        )
+        if issuer is not None:
+            address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+            builder = builder.add_extension(address, critical=False)
+        certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+        (directory / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (directory / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return certificate, key
+
+    year = now + datetime.timedelta(days=365)
+    authority = make("ca", None, year)
+    make("other-ca", None, year)
+    make("server", authority, year)
+    make("client", authority, now + datetime.timedelta(days=days))
+    make("expired", authority, now - datetime.timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    directory = tmp_path_factory.mktemp("tls")
+    make_certificates(directory)
+    port = free_port()
+    mosquitto = Mosquitto(
+        directory / "mqtt", port=port,
+        extra=f"listener {port} 127.0.0.1\nallow_anonymous true\ncafile {directory}/ca.crt\n"
+        f"certfile {directory}/server.crt\nkeyfile {directory}/server.key\nrequire_certificate true\n",
+    )  # fmt: skip
+    yield directory, port
+    mosquitto.stop()
+
+
+def test_mutual_tls(tls: tuple[Path, int], gateway_for: MakeGateway, prefix: str) -> None:
+    directory, port = tls
+    files = f'[mqtt.tls]\nca_file = "{directory}/ca.crt"\ncert_file = "{directory}/client.crt"\nkey_file = "{directory}/client.key"\n'
+    gateway = gateway_for("sensors/#", mqtt=f"mqtts://127.0.0.1:{port}", extra=files).start()
+    command = ["mosquitto_pub", "-p", str(port), "-h", "127.0.0.1", "-q", "1", "-t", f"sensors/{prefix}/t", "-l"]
+    command += [
+        "--cafile",
+        f"{directory}/ca.crt",
+        "--cert",
+        f"{directory}/client.crt",
+        "--key",
+        f"{directory}/client.key",
+    ]
+    subprocess.run(command, input="\n".join(readings(2000)).encode(), check=True, timeout=30)
+    accepted(gateway, 2000)
+    assert gateway.status()["certificate_expires_at"] > time.time() * 1000
+    assert "certificate_expires_timestamp_seconds" in gateway.metrics()
+
+
+# -- doctor --------------------------------------------------------------------------------------------------------
+
+
+def doctor(gateway: GatewayProcess) -> tuple[int, dict[str, dict[str, Any]]]:
+    command = [sys.executable, "-m", "fieldstream_edge.cli", "doctor", "--json", "--config", str(gateway.config)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    findings = json.loads(done.stdout)
+    return done.returncode, {finding["name"]: finding for finding in findings if not finding["ok"]}
+
+
+def test_doctor_finds_nothing_wrong_with_a_healthy_gateway(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
+    gateway = gateway_for(f"sensors/{prefix}/#").start()
+    assert doctor(gateway) == (0, {})
+
+
+def _replace(old: str, new: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("fault", "change", "name", "words"),
+    [
+        ("typo", _replace("heartbeat_s", "heartbeats"), "configuration", "Did you mean"),
+        ("broker down", _replace("url = \"mqtt://127.0.0.1:", "url = \"mqtt://127.0.0.1:1\" #"), "mqtt", "start the broker"),
+        ("unknown host", _replace("url = \"mqtt://127.0.0.1", "url = \"mqtt://no-such-host.invalid"), "mqtt dns", "name server"),
+        ("kafka down", _replace("bootstrap = \"127.0.0.1:", "bootstrap = \"127.0.0.1:1\" #"), "kafka", "start Kafka"),
+        ("registry down", _replace("urls = [\"http://127.0.0.1:", "urls = [\"http://127.0.0.1:1\"] #"), "registry", "start the registry"),
+        ("state_dir not writable", _replace("state_dir = \"", "state_dir = \"/proc/no"), "disk", "state_dir"),
+        ("spool larger than the disk", lambda text: text + "[spool]\nmax_bytes = 100000000000000\n", "disk space", "lower"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) and value.isprintable() and len(value) < 30 else "",
+)  # fmt: skip
+def test_doctor_names_the_fault_and_the_remedy(
+    gateway_for: MakeGateway, prefix: str, fault: str, change: Callable[[str], str], name: str, words: str
+) -> None:
+    gateway = gateway_for(f"sensors/{prefix}/#")
+    gateway.config.write_text(change(gateway.config.read_text()))
+    status, found = doctor(gateway)
+    assert status == 1
+    assert list(found) == [name]
+    assert words in found[name]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("ca", "cert", "name", "words"),
+    [
+        ("other-ca", "client", "mqtt tls", "ca_file"),
+        ("ca", "expired", "certificate", "renew"),
+        ("ca", "", "mqtt tls", "client certificate"),
+    ],
+)
+def test_doctor_names_faults_of_certificates(
+    tls: tuple[Path, int], gateway_for: MakeGateway, ca: str, cert: str, name: str, words: str
+) -> None:
+    directory, port = tls
+    files = f'[mqtt.tls]\nca_file = "{directory}/{ca}.crt"\n'
+    if cert:
+        files += f'cert_file = "{directory}/{cert}.crt"\nkey_file = "{directory}/{cert}.key"\n'
+    status, found = doctor(gateway_for("sensors/#", mqtt=f"mqtts://127.0.0.1:{port}", extra=files))
+    assert status == 1
+    assert words in found[name]["remedy"]
+
+
+def test_doctor_names_a_refused_login(gateway_for: MakeGateway, tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "gw", "right"], check=True)
+    port = free_port()
+    extra = f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+    mosquitto = Mosquitto(tmp_path / "m", port=port, extra=extra)
+    gateway = gateway_for("sensors/#", mqtt=mosquitto.url, extra='username = "gw"\npassword = "wrong"\n')
+    status, found = doctor(gateway)
+    assert (status, list(found)) == (1, ["mqtt"])
+    assert "password" in found["mqtt"]["remedy"]
+    gateway.config.write_text(gateway.config.read_text().replace("wrong", "right"))
+    assert doctor(gateway)[0] == 0
+    mosquitto.stop()
+
+
+def test_doctor_names_a_clock_that_is_behind(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
+    gateway = gateway_for(f"sensors/{prefix}/#").start()
+    publish(parts[0].port, f"sensors/{prefix}/t", readings(20, start=int(time.time() * 1000) + 20_000))
+    accepted(gateway, 20)
+    status, found = doctor(gateway)
+    assert (status, list(found)) == (1, ["clock"])
