@@ -12,10 +12,14 @@ from rich.table import Table
 
 from fieldstream_central.settings import load_settings
 from fieldstream_central.store.audit import audit
+from fieldstream_central.store.backup import BackupError
+from fieldstream_central.store.backup import backup as make_backup
+from fieldstream_central.store.backup import restore as restore_backup
 from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError
 from fieldstream_central.store.migrate import MigrationError
 from fieldstream_central.store.migrate import migrate as run_migrations
-from fieldstream_central.store.status import table_status
+from fieldstream_central.store.status import column_status, table_status
+from fieldstream_central.store.verify import verify as find_problems
 
 app = typer.Typer(help="The ClickHouse store.", no_args_is_help=True)
 console = Console()
@@ -33,18 +37,20 @@ def _fail(error: Exception) -> typer.Exit:
 
 @app.command()
 def serve(
+    *,
     path: Annotated[Path | None, typer.Option(help="data directory; default: clickhouse_path of the settings")] = None,
     host: str = "127.0.0.1",
     port: int = 8123,
     memory_mb: Annotated[int, typer.Option(help="bound for queries, merges and caches together")] = 1500,
     users: Annotated[Path | None, typer.Option(help="TOML file of users; without it: default, no password")] = None,
+    backups: Annotated[Path | None, typer.Option(help="folder of backups; default: beside the data")] = None,
 ) -> None:
     """Serve the embedded ClickHouse engine over HTTP."""
     from fieldstream_central.store.embedded.server import serve as serve_engine
 
     _logging()
     data = path or load_settings().clickhouse_path
-    raise typer.Exit(serve_engine(data, host=host, port=port, memory_mb=memory_mb, users=users))
+    raise typer.Exit(serve_engine(data, host=host, port=port, memory_mb=memory_mb, users=users, backups=backups))
 
 
 @app.command()
@@ -59,15 +65,19 @@ def migrate() -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    columns: Annotated[str, typer.Option(help="also each column of this table, e.g. readings_data")] = "",
+) -> None:
     """Rows, bytes per row, parts and merges of every table."""
     try:
         with ClickHouse(load_settings().clickhouse) as clickhouse:
             rows = table_status(clickhouse)
+            of_columns = column_status(clickhouse, columns) if columns else []
     except ClickHouseError as error:
         raise _fail(error) from error
     if as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps({"tables": rows, "columns": of_columns}))
         return
     table = Table("table", "rows", "bytes", "bytes/row", "ratio", "parts", "merging")
     for row in rows:
@@ -81,6 +91,49 @@ def status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
             str(row["merges"]),
         )
     console.print(table)
+    for column in of_columns:
+        console.print(f"{column['column']:>20} {column['bytes_per_row']:8.2f} bytes/row")
+
+
+@app.command()
+def verify() -> None:
+    """Find damaged parts, windows and roll-ups that are off. Reads everything. Exit 1 if anything is wrong."""
+    try:
+        with ClickHouse(load_settings().clickhouse, timeout_s=3600.0) as clickhouse:
+            problems = find_problems(clickhouse)
+    except ClickHouseError as error:
+        raise _fail(error) from error
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("every part is whole, windows agree with readings, roll-ups with windows")
+
+
+@app.command()
+def backup(
+    name: str, base: Annotated[str | None, typer.Option(help="only what this backup does not have")] = None
+) -> None:
+    """Write a backup of the whole store into the server's backup folder."""
+    try:
+        with ClickHouse(load_settings().clickhouse, timeout_s=86_400.0) as clickhouse:
+            make_backup(clickhouse, name, base=base)
+    except (ClickHouseError, BackupError) as error:
+        raise _fail(error) from error
+    typer.echo(f"backup {name} is written")
+
+
+@app.command()
+def restore(
+    name: str, replace: Annotated[bool, typer.Option("--replace", help="drop what is there first")] = False
+) -> None:
+    """Bring the store back as it was in a backup. Stop the loader before."""
+    try:
+        with ClickHouse(load_settings().clickhouse, timeout_s=86_400.0) as clickhouse:
+            restore_backup(clickhouse, name, replace=replace)
+    except (ClickHouseError, BackupError) as error:
+        raise _fail(error) from error
+    typer.echo(f"restored from {name}; check it with: fieldstream store verify")
 
 
 def loader() -> None:

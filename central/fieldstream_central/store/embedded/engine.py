@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 from chdb.state.sqlitelike import Connection
 
@@ -26,6 +27,7 @@ _CONFIG = """<clickhouse>
   <mmap_cache_size>200</mmap_cache_size>
   <background_pool_size>4</background_pool_size>
   <background_schedule_pool_size>8</background_schedule_pool_size>
+  <backups><allowed_path>{backups}</allowed_path></backups>
   <merge_tree>
     <!-- These must stay below the pool's size, or merges of ordinary size never start. -->
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>2</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
@@ -66,11 +68,15 @@ class Handle:
 class Engine:
     """The ClickHouse engine on one data directory. Only one process can open a directory."""
 
-    def __init__(self, path: Path, *, memory_mb: int = 1500) -> None:
+    def __init__(self, path: Path, *, memory_mb: int = 1500, backups: Path | None = None) -> None:
         path.mkdir(parents=True, exist_ok=True)
+        backups = (backups or path.with_name(f"{path.name}-backups")).resolve()
+        backups.mkdir(parents=True, exist_ok=True)
         self._path = path
         config = path / "engine.xml"
-        config.write_text(_CONFIG.format(memory_bytes=memory_mb << 20, mark_cache_bytes=memory_mb << 20 >> 4))
+        memory = memory_mb << 20
+        text = _CONFIG.format(memory_bytes=memory, mark_cache_bytes=memory >> 4, backups=escape(str(backups)))
+        config.write_text(text)
         try:
             self._keeper = Connection(f"{path}?config-file={config}")
         except RuntimeError as error:

@@ -198,11 +198,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(
-    path: Path, *, host: str = "127.0.0.1", port: int = 8123, memory_mb: int = 1500, users: Path | None = None
+    path: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8123,
+    memory_mb: int = 1500,
+    users: Path | None = None,
+    backups: Path | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT; lets running statements end. The exit status."""
     try:
-        engine = Engine(path, memory_mb=memory_mb)
+        engine = Engine(path, memory_mb=memory_mb, backups=backups)
         server = ClickHouseServer((host, port), engine, Users(users))
     except (EngineError, OSError, ValueError) as error:
         log.error("cannot serve %s on %s:%d: %s", path, host, port, error)
@@ -227,6 +233,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--memory-mb", type=int, default=1500, help="bound for all queries, merges and caches together")
     parser.add_argument("--users", type=Path, help="TOML file of users; without it: default, no password")
+    parser.add_argument("--backups", type=Path, help="folder of backups; default: beside the data")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    sys.exit(serve(args.path, host=args.host, port=args.port, memory_mb=args.memory_mb, users=args.users))
+    sys.exit(serve(**vars(args)))
