@@ -41,6 +41,11 @@ def create_topics(settings: Settings, *, replication: int = 1) -> list[str]:
     return created
 
 
+def schemas_on_disk(settings: Settings) -> bool:
+    """Whether every topic's schema id is known without asking the registry."""
+    return SchemaRegistry(settings.registry, settings.schema_cache).holds(TOPICS.values())
+
+
 def register_schemas(settings: Settings) -> dict[str, int]:
     """Sets the compatibility rule and registers every topic's schema. Returns the ids by subject."""
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
