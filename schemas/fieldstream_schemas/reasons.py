@@ -15,6 +15,7 @@ REASONS = {
     "conflict": "The same device, metric and ts was already accepted with another value.",
     "bad-payload": "The payload is damaged or breaks its format (SenML, Sparkplug B).",
     "rate-limit": "The device sends faster than its limit.",
+    "refused": "Kafka refuses the record for good; the detail carries its error.",
     "undecodable": "A Kafka record whose bytes do not fit the schema that they name.",
     "unknown-schema": "A Kafka record that names a schema id which the registry does not know.",
     "rule": "A decoded reading that breaks a rule of the pipeline; the detail names it.",

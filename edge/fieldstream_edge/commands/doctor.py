@@ -70,10 +70,12 @@ def examine(config: Path) -> Iterator[Finding]:
     yield Finding("configuration", True, f"{config}, settings {settings.digest()}")
     for broker in settings.mqtt:
         yield from _mqtt(broker, settings)
-    yield _disk(settings)
-    yield _space(settings)
+    disk = _disk(settings)
+    yield disk
     yield from _kafka(settings)
-    yield _registry(settings)
+    if disk.ok:  # without it there is no room to speak of, and no place for schemas
+        yield _space(settings)
+        yield _registry(settings)
     yield _gateway(settings)
 
 

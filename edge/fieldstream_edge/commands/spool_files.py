@@ -122,9 +122,8 @@ def _repair(settings: GatewaySettings, _: argparse.Namespace) -> int:
                 (aside / path.name).write_bytes(path.read_bytes())
                 count += 1
                 print(f"{path.name}: {'; '.join(problems)}; the original is kept in {aside}")
-        print(
-            f"{count} damaged segments; readable entries stay in the spool; torn bytes cut off: {spool.counters.torn_bytes}"
-        )
+        print(f"{count} damaged segments; readable entries stay in the spool")
+        print(f"torn bytes cut off: {spool.counters.torn_bytes}")
     finally:
         spool.close()
     return 0

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry, frame_header
@@ -19,7 +20,7 @@ from fieldstream_schemas.topics import DEAD_LETTERS, GATEWAYS, READINGS_RAW
 
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.settings import GatewaySettings
-from fieldstream_edge.spool.batch import StoredBatch
+from fieldstream_edge.spool.batch import DeadLetter, StoredBatch
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.spool.reader import SpoolReader
 from fieldstream_edge.uplink.encode import ReadingEncoder, encode_dead_letter
@@ -29,6 +30,8 @@ _QUEUE_MESSAGES = 30_000  # in librdkafka; about 200 bytes each
 _QUEUE_KBYTES = 16 * 1024
 _RETRY_S = 1.0
 _CHUNK = 1000
+# Errors that another attempt does not cure: the record itself is the trouble.
+_FOR_GOOD = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
 
 
 def producer_properties(settings: GatewaySettings) -> dict[str, str | int | float | bool]:
@@ -90,6 +93,8 @@ class Uplink(threading.Thread):
         self._sent: deque[_Sent] = deque()
         self._extra: deque[tuple[str, bytes, bytes]] = deque(maxlen=16)  # heartbeats: (topic, key, value)
         self._frames: dict[str, bytes] = {}
+        self._careful_until = 0  # up to this seq records are sent one by one, to find those that Kafka refuses
+        self._refused: dict[int, str] = {}  # by seq: why Kafka refuses the record for good
 
     # -- for other threads -------------------------------------------------------------------------------------
 
@@ -140,6 +145,8 @@ class Uplink(threading.Thread):
         """A delivery report says no. Called within poll."""
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # we threw the producer away
+        if error.code() in _FOR_GOOD and self._sent:
+            self._careful_until = max(self._careful_until, self._sent[-1].last_seq)
         if self._failure is None:
             self._failure = error
             log.error("Kafka refused a record of %s: %s", message.topic(), error.str())
@@ -197,6 +204,9 @@ class Uplink(threading.Thread):
         size = 0
         if readings:
             encoded = encoder.encode(batch, start)
+            if batch.first_seq <= self._careful_until:
+                self._send_carefully(encoded, batch.first_seq + start, sent)
+                encoded = []
             for at in range(0, len(encoded), _CHUNK):
                 size += self._produce_readings(encoded[at : at + _CHUNK], sent)
         gateway_id = self._settings.gateway_id
@@ -222,6 +232,43 @@ class Uplink(threading.Thread):
             size += len(value)
         self._poll(0)
         return size
+
+    def _send_carefully(self, encoded: list[tuple[bytes, int, bytes]], seq: int, sent: _Sent) -> None:
+        """One record at a time; what Kafka refuses for good becomes a dead letter with the same seq.
+
+        After a refusal the producer is done for: the exception leads to a new one, which then finds the seq noted.
+        """
+        for number, (key, ts, value) in enumerate(encoded, seq):
+            why = self._refused.get(number)
+            if why is not None:
+                self._send_refused(number, key, ts, value, why, sent)
+                continue
+            self._require_producer().produce(
+                READINGS_RAW.name, value, key, on_delivery=partial(self._careful_report, number, sent), timestamp=ts
+            )
+            left = sent.left
+            while sent.left == left:
+                self._poll(0.2)
+
+    def _careful_report(self, seq: int, sent: _Sent, error: KafkaError | None, message: Message) -> None:
+        if error is not None and error.code() in _FOR_GOOD:
+            self._refused[seq] = error.str()
+            self._counters.reasons["refused"] += 1
+        sent.report(error, message)
+
+    def _send_refused(self, seq: int, key: bytes, ts: int, value: bytes, why: str, sent: _Sent) -> None:  # noqa: PLR0917
+        letter = DeadLetter(
+            reason="refused",
+            detail=f"Kafka refuses the record: {why}",
+            source=READINGS_RAW.name,
+            payload=value[:65536],
+            payload_size=len(value),
+            received_at=ts,
+            device_id=key.decode(),
+        )
+        gateway_id, frame = self._settings.gateway_id, self._frames[DEAD_LETTERS.name]
+        record = encode_dead_letter(letter, frame=frame, gateway_id=gateway_id, epoch=self._spool.epoch, seq=seq)
+        self._produce(DEAD_LETTERS.name, gateway_id.encode(), record, sent.report)
 
     def _produce(
         self, topic: str, key: bytes, value: bytes, report: Callable[[KafkaError | None, Message], None] | None
@@ -275,6 +322,8 @@ class Uplink(threading.Thread):
             self._counters.delivered_entries += batch.entries
         if done:
             self._spool.delivered(done)
+            if self._refused and done > self._careful_until:
+                self._refused.clear()
             self._reached()
 
     def _last_words(self) -> None:

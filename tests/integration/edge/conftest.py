@@ -32,13 +32,13 @@ def gateway_for(parts: Parts, tmp_path: Path) -> Iterator[Callable[..., GatewayP
     made: list[GatewayProcess] = []
 
     def make(subscription: str, *, extra: str = "", more: str = "", mqtt: str = "", state_dir: Path | None = None,
-             kafka: str = "", registry: str = "") -> GatewayProcess:  # fmt: skip
+             kafka: str = "", registry: str = "", more_kafka: str = "") -> GatewayProcess:  # fmt: skip
         mosquitto, its_kafka, its_registry = parts
         number = next(_numbers)
         gateway = GatewayProcess(
             tmp_path / f"g{number}", mqtt or mosquitto.url, kafka or its_kafka.bootstrap,
             registry or its_registry.url, extra=f'subscriptions = ["{subscription}"]\n{extra}', more=more,
-            state_dir=state_dir, gateway_id=f"test-{number}",
+            state_dir=state_dir, gateway_id=f"test-{number}", more_kafka=more_kafka,
         )  # fmt: skip
         made.append(gateway)
         return gateway

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 from fieldstream_schemas.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -189,6 +196,13 @@ auto.create.topics.enable=false
             for future in admin.create_topics(wanted).values():
                 future.result(20)
 
+    def set_topic(self, topic: str, name: str, value: str) -> None:
+        """Changes a setting of a topic."""
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.incremental_alter_configs([resource])[resource].result(20)
+
     def stop(self) -> None:
         if self.process is not None:
             self.process.stop(signal.SIGKILL)
@@ -251,7 +265,7 @@ class GatewayProcess:
 
     def __init__(
         self, directory: Path, mqtt: str, kafka: str, registry: str, *, extra: str = "", more: str = "",
-        state_dir: Path | None = None, gateway_id: str = "test-1",
+        state_dir: Path | None = None, gateway_id: str = "test-1", more_kafka: str = "",
     ) -> None:  # fmt: skip
         self.gateway_id = gateway_id
         directory.mkdir(parents=True, exist_ok=True)
@@ -267,7 +281,7 @@ heartbeat_s = 1
 port = {self.port}
 [kafka]
 bootstrap = "{kafka}"
-[registry]
+{more_kafka}[registry]
 urls = ["{registry}"]
 [mqtt]
 url = "{mqtt}"

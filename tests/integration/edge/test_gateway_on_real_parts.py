@@ -134,6 +134,23 @@ def test_outage_of_kafka_loses_nothing_and_needs_no_operator(
     assert sorted(set(found)) == list(range(1, 3501))
 
 
+def test_record_that_kafka_refuses_for_good_does_not_stall_the_rest(
+    parts: Parts, gateway_for: MakeGateway, prefix: str, own_kafka: Kafka
+) -> None:
+    own_kafka.set_topic(READINGS_RAW.name, "max.message.bytes", "400")
+    gateway = gateway_for(f"sensors/{prefix}/#", kafka=own_kafka.bootstrap, more_kafka='compression = "none"\n').start()
+    # Far apart, so that each record is a batch of its own and only its own size counts.
+    long = json.dumps({"ts": int(time.time() * 1000), "value": 7, "operator": "é" * 200})
+    for payload in (readings(1)[0], long, readings(1)[0]):
+        publish(parts[0].port, f"sensors/{prefix}/t", [payload])
+        time.sleep(0.2)
+    accepted(gateway, 3)
+    gateway.wait_drained(60)
+    assert [record["seq"] for _, record in records(own_kafka, READINGS_RAW, gateway.gateway_id)] == [1, 3]
+    ((_, letter),) = records(own_kafka, DEAD_LETTERS, gateway.gateway_id)
+    assert (letter["reason"], letter["seq"], letter["device_id"]) == ("refused", 2, prefix)
+
+
 def test_restart_of_the_broker_loses_nothing(
     parts: Parts, gateway_for: MakeGateway, prefix: str, tmp_path: Path
 ) -> None:

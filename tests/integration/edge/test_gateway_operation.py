@@ -132,7 +132,8 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_mutual_tls(tls: tuple[Path, int], gateway_for: MakeGateway, prefix: str) -> None:
     directory, port = tls
-    files = f'[mqtt.tls]\nca_file = "{directory}/ca.crt"\ncert_file = "{directory}/client.crt"\nkey_file = "{directory}/client.key"\n'
+    files = f'[mqtt.tls]\nca_file = "{directory}/ca.crt"\ncert_file = "{directory}/client.crt"\n'
+    files += f'key_file = "{directory}/client.key"\n'
     gateway = gateway_for("sensors/#", mqtt=f"mqtts://127.0.0.1:{port}", extra=files).start()
     command = ["mosquitto_pub", "-p", str(port), "-h", "127.0.0.1", "-q", "1", "-t", f"sensors/{prefix}/t", "-l"]
     command += [
@@ -164,32 +165,29 @@ def test_doctor_finds_nothing_wrong_with_a_healthy_gateway(parts: Parts, gateway
     assert doctor(gateway) == (0, {})
 
 
-def _replace(old: str, new: str) -> Callable[[str], str]:
-    def change(text: str) -> str:
-        assert old in text
-        return text.replace(old, new)
+_FAULTS = {
+    "typo": ("heartbeat_s", "heartbeats", "configuration", "Did you mean"),
+    "broker down": ('url = "mqtt://127.0.0.1:', 'url = "mqtt://127.0.0.1:1" #', "mqtt", "start the broker"),
+    "unknown host": ('url = "mqtt://127.0.0.1', 'url = "mqtt://no-such-host.invalid', "mqtt dns", "name server"),
+    "kafka down": ('bootstrap = "127.0.0.1:', 'bootstrap = "127.0.0.1:1" #', "kafka", "start Kafka"),
+    "registry down": (
+        'urls = ["http://127.0.0.1:',
+        'urls = ["http://127.0.0.1:1"] #',
+        "registry",
+        "start the registry",
+    ),
+    "state_dir not writable": ('state_dir = "', 'state_dir = "/proc/no', "disk", "state_dir"),
+    "spool beyond the disk": ("[http]", "[spool]\nmax_bytes = 100000000000000\n[http]", "disk space", "lower"),
+}
 
-    return change
 
-
-@pytest.mark.parametrize(
-    ("fault", "change", "name", "words"),
-    [
-        ("typo", _replace("heartbeat_s", "heartbeats"), "configuration", "Did you mean"),
-        ("broker down", _replace("url = \"mqtt://127.0.0.1:", "url = \"mqtt://127.0.0.1:1\" #"), "mqtt", "start the broker"),
-        ("unknown host", _replace("url = \"mqtt://127.0.0.1", "url = \"mqtt://no-such-host.invalid"), "mqtt dns", "name server"),
-        ("kafka down", _replace("bootstrap = \"127.0.0.1:", "bootstrap = \"127.0.0.1:1\" #"), "kafka", "start Kafka"),
-        ("registry down", _replace("urls = [\"http://127.0.0.1:", "urls = [\"http://127.0.0.1:1\"] #"), "registry", "start the registry"),
-        ("state_dir not writable", _replace("state_dir = \"", "state_dir = \"/proc/no"), "disk", "state_dir"),
-        ("spool larger than the disk", lambda text: text + "[spool]\nmax_bytes = 100000000000000\n", "disk space", "lower"),
-    ],
-    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) and value.isprintable() and len(value) < 30 else "",
-)  # fmt: skip
-def test_doctor_names_the_fault_and_the_remedy(
-    gateway_for: MakeGateway, prefix: str, fault: str, change: Callable[[str], str], name: str, words: str
-) -> None:
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_doctor_names_the_fault_and_the_remedy(gateway_for: MakeGateway, prefix: str, fault: str) -> None:
+    old, new, name, words = _FAULTS[fault]
     gateway = gateway_for(f"sensors/{prefix}/#")
-    gateway.config.write_text(change(gateway.config.read_text()))
+    text = gateway.config.read_text()
+    assert old in text
+    gateway.config.write_text(text.replace(old, new))
     status, found = doctor(gateway)
     assert status == 1
     assert list(found) == [name]
@@ -204,7 +202,7 @@ def test_doctor_names_the_fault_and_the_remedy(
         ("ca", "", "mqtt tls", "client certificate"),
     ],
 )
-def test_doctor_names_faults_of_certificates(
+def test_doctor_names_faults_of_certificates(  # noqa: PLR0917
     tls: tuple[Path, int], gateway_for: MakeGateway, ca: str, cert: str, name: str, words: str
 ) -> None:
     directory, port = tls
