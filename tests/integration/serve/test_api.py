@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 from fieldstream_central.serve.api import models
 from fieldstream_central.serve.api.app import create_app
 from fieldstream_central.settings import Settings
+from fieldstream_central.store.rollup import Rollup
 from integration.serve.conftest import Scene
 from integration.serve.lifelike import FAULTY
 from integration.store.rig import free_port
@@ -116,7 +119,7 @@ def test_anomalies_are_paged_newest_first_and_filtered(api: Api) -> None:
     assert api.get("/api/v1/anomalies/anomaly-2").json()["detector"] == "level-shift"
 
 
-@pytest.mark.parametrize(("hours", "points"), [(0.05, 1000), (0.5, 100), (1.4, 60), (24, 50)])
+@pytest.mark.parametrize(("hours", "points"), [(0.05, 1000), (0.5, 100), (1.4, 60), (24, 50), (240, 20)])
 def test_a_series_keeps_the_extremes_at_every_resolution(scene: Scene, api: Api, hours: float, points: int) -> None:
     with scene.store.client() as clickhouse:
         clickhouse.execute(
@@ -134,6 +137,47 @@ def test_a_series_keeps_the_extremes_at_every_resolution(scene: Scene, api: Api,
     assert max(point.max for point in series.points) == 999
     assert min(point.min for point in series.points) == 1
     assert sum(point.count for point in series.points) == 120
+
+
+@pytest.mark.parametrize(
+    ("days", "points", "source"), [(3, 200, "rollups"), (40, 100, "rollups"), (1, 2000, "windows")]
+)
+def test_long_ranges_read_rollups_and_give_the_figures_of_the_windows(
+    scene: Scene, api: Api, days: int, points: int, source: str
+) -> None:
+    now = time.time()
+    device = f"long-{days}"
+    with scene.store.client() as clickhouse:
+        clickhouse.execute(
+            "INSERT INTO fieldstream.windows_data (device_id, metric, window_start, window_end, count, mean, min, max, "
+            "revision) SELECT {d:String}, 'm', toDateTime64(toStartOfInterval(now64(3), INTERVAL 10 SECOND), 3) - "
+            "toIntervalSecond(number * 70) AS w, w + INTERVAL 10 SECOND, 1 + number % 5, number % 97, number % 97 - 3, "
+            "number % 97 + 2, 1 + number % 5 FROM numbers({n:UInt32})",
+            {"d": device, "n": days * 1234},
+        )
+        rollup = Rollup(clickhouse, settled_after_s=0)
+        while rollup.step().touches:
+            pass
+        start = now - days * 86_400 + 777
+        found = api.get("/api/v1/series", device_id=device, metric="m", from_=int(start * 1000), points=points).json()
+        assert found["source"] == source
+        assert 1 < len(found["points"]) <= points
+        sample = found["points"][:: len(found["points"]) // 15 + 1] + found["points"][-1:]
+        for point in sample:
+            at = datetime.fromisoformat(point["ts"]).timestamp()
+            (wanted,) = clickhouse.rows(
+                "SELECT sum(w.count) AS count, sum(w.mean * w.count) / sum(w.count) AS mean, min(w.min) AS min, "
+                "max(w.max) AS max FROM fieldstream.windows AS w WHERE device_id = {d:String} AND window_start >= "
+                "fromUnixTimestamp64Milli({a:Int64}) AND window_start < fromUnixTimestamp64Milli({b:Int64})",
+                {
+                    "d": device,
+                    "a": int(max(at, start) * 1000),
+                    "b": int(min(at + found["resolution_s"], now + 60) * 1000),
+                },
+            )
+            assert {name: pytest.approx(value) for name, value in wanted.items()} == {
+                name: point[name] for name in wanted
+            }
 
 
 def test_completeness_names_the_gap_that_was_made(api: Api) -> None:
