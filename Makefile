@@ -4,7 +4,7 @@ PY := .venv/bin/python
 LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean check lint types test unit chaos lock
+.PHONY: help install demo up down status clean check lint types test unit bench chaos lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ check: lint types unit ## what to run before every commit
 test: ## everything that proves the product, on real parts
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
 	@.venv/bin/pytest tests
+
+bench: install ## how fast the centre is, Kafka to ClickHouse, beside bare Flink
+	@PYTHONPATH=deploy:tests $(PY) -m bench.centre
 
 chaos: install ## break things on purpose and count (DRILL=name, STORM=n, SEED=n)
 	@PYTHONPATH=deploy:tests $(PY) -m chaos.run

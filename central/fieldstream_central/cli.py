@@ -2,15 +2,23 @@
 
 import json
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
+from confluent_kafka import KafkaException
+from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.topics import TOPICS
 
+from fieldstream_central.assets import PlantFileError, publish
+from fieldstream_central.detect import cli as detect
 from fieldstream_central.serve import cli as serve
-from fieldstream_central.settings import load_settings
+from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
+from fieldstream_central.stream.cluster import JobError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 schemas = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry.")
@@ -20,10 +28,14 @@ app.add_typer(schemas, name="schemas")
 app.add_typer(jobs, name="jobs")
 app.add_typer(assets, name="assets")
 app.add_typer(store.app, name="store")
+app.add_typer(detect.app, name="detect")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)
 app.command("audit")(store.audit_command)
+
+
+JobName = Annotated[str, typer.Argument(help="pipeline or detect")]
 
 
 @app.callback()
@@ -57,9 +69,6 @@ def check(
     file: Annotated[Path | None, typer.Argument(help="schema to check; default: the one in this version")] = None,
 ) -> None:
     """Ask the registry whether schemas may follow the registered ones. Exit status 1 if one may not."""
-    from fieldstream_schemas.registry import SchemaRegistry
-    from fieldstream_schemas.topics import TOPICS
-
     settings = load_settings()
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     candidates = {topic.subject: topic.schema_text for topic in TOPICS.values()}
@@ -78,8 +87,6 @@ def check(
 @assets.command("load")
 def load_assets(plant: Annotated[Path, typer.Argument(help="plant file (TOML)")]) -> None:
     """Write every sensor of a plant file to topic `assets`."""
-    from fieldstream_central.assets import publish
-
     print(f"{publish(load_settings(), plant, now_ms=time.time_ns() // 1_000_000)} sensors written")
 
 
@@ -92,11 +99,39 @@ def run_jobs() -> None:
 
 
 @jobs.command("status")
-def jobs_status() -> None:
-    """Show the jobs the cluster knows, as JSON."""
-    from fieldstream_central.stream.cluster import Cluster
+def jobs_status(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Show each job: state, since when, and the checkpoint it would go on from."""
+    from fieldstream_central.stream.operate import status
 
-    print(json.dumps(Cluster(load_settings().flink).jobs(), indent=2))
+    rows = status(load_settings())
+    if as_json:
+        print(json.dumps(rows))
+    for row in [] if as_json else rows:
+        print(f"{row['job']:<10} {row['state']:<10} since {row['since'] or '-':<20} from {row['checkpoint'] or '-'}")
+
+
+@jobs.command("deploy")
+def deploy_job(job: JobName) -> None:
+    """Let a stopped job run again, from its newest savepoint or checkpoint; returns when it runs."""
+    from fieldstream_central.stream.operate import deploy
+
+    deploy(load_settings(), job)
+
+
+@jobs.command("stop")
+def stop_job(job: JobName) -> None:
+    """Stop a job with a savepoint and keep it stopped until `deploy`."""
+    from fieldstream_central.stream.operate import stop
+
+    print(stop(load_settings(), job))
+
+
+@jobs.command("upgrade")
+def upgrade_job(job: JobName) -> None:
+    """Replace a running job by the installed version: check its plan, savepoint, resume; returns when it runs."""
+    from fieldstream_central.stream.operate import upgrade
+
+    print(upgrade(load_settings(), job))
 
 
 @app.command()
@@ -108,5 +143,12 @@ def alerter() -> None:
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point. What a person can mend is said in a sentence, not in a traceback."""
+    try:
+        app()
+    except (SettingsError, JobError, RegistryError, PlantFileError) as error:
+        sys.exit(f"fieldstream: {error}")
+    except httpx.HTTPError as error:
+        sys.exit(f"fieldstream: {error.request.url} did not answer as expected: {error}. Is the stack up? make status")
+    except KafkaException as error:
+        sys.exit(f"fieldstream: Kafka at {load_settings().kafka}: {error}. Is the stack up? make status")

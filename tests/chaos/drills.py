@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from confluent_kafka import Producer
+from fieldstream_central.stream import operate
 from fieldstream_schemas.registry import SchemaRegistry, frame_header
 from fieldstream_schemas.topics import READINGS_RAW
 from local.layout import VENV
@@ -137,6 +138,12 @@ def second_settings(world: World) -> str:
     return str(path)
 
 
+def upgrade(world: World, _chance: random.Random) -> None:
+    """Both jobs replaced in mid-stream, with a savepoint each."""
+    for job in ("pipeline", "detect"):
+        operate.upgrade(world.settings, job)
+
+
 DRILLS = [
     Drill("gateway-kill", "gateway kill -9, three times", kill("gateway", "gateway", "gateway"), short=True),
     Drill("mqtt-broker-restart", "MQTT broker kill -9", kill("mosquitto")),
@@ -152,6 +159,7 @@ DRILLS = [
     Drill("clickhouse-away", "ClickHouse away for 60 s", away("clickhouse", 60)),
     Drill("alerter-kill", "alerter kill -9, twice", kill("alerter", "alerter")),
     Drill("alertmanager-away", "Alertmanager away for 30 s", away("alertmanager", 30)),
+    Drill("upgrade", "both jobs upgraded in mid-stream", upgrade),
     Drill("two-loaders", "a second loader by mistake", second_loader),
     Drill("poison", "records that nobody can read", poison),
     Drill("everything-twice", "every reading sent twice", nothing, ("--duplicate-share", "1")),

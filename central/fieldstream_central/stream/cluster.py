@@ -1,5 +1,6 @@
 """The Flink cluster: settings that every job shares, and the cluster's REST interface."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def checkpoint_folder(settings: Settings, name: str) -> Path:
     return settings.flink_checkpoints.absolute() / name
 
 
+class JobError(Exception):
+    """A job cannot be stopped, started or upgraded; the message says why and what to do."""
+
+
+def hold_file(settings: Settings, name: str) -> Path:
+    """While this file exists the keeper does not start the job: somebody stopped it on purpose."""
+    return checkpoint_folder(settings, name) / "hold"
+
+
 def latest_checkpoint(settings: Settings, name: str) -> str | None:
     """Newest complete checkpoint or savepoint of the job, as a URI; None if there is none."""
     complete = [path for path in checkpoint_folder(settings, name).glob("*/*/_metadata") if path.stat().st_size]
@@ -106,6 +116,30 @@ class Cluster:
         """Records that the job's sources have read since it was started."""
         job = self._get(f"/jobs/{job_id}")
         return sum(v["metrics"]["write-records"] for v in job["vertices"] if v["name"].startswith("Source"))
+
+    def running_seconds(self, job_id: str) -> float:
+        """How long the tasks of a job have run, or ran."""
+        return max(float(vertex["duration"]) for vertex in self._get(f"/jobs/{job_id}")["vertices"]) / 1000
+
+    def stop_with_savepoint(self, job_id: str, folder: Path, *, timeout_s: float = 120) -> str:
+        """Stops a job after a savepoint below `folder`; returns its URI. Raises JobError: the job goes on."""
+        body = {"targetDirectory": folder.as_uri(), "drain": False}
+        answer = self._http.post(f"/jobs/{job_id}/stop", json=body).raise_for_status().json()
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            progress = self._get(f"/jobs/{job_id}/savepoints/{answer['request-id']}")
+            if progress["status"]["id"] == "COMPLETED":
+                operation = progress["operation"]
+                if "location" not in operation:
+                    cause = operation.get("failure-cause", {}).get("stack-trace", "no reason given")
+                    raise JobError(f"Flink made no savepoint of job {job_id}: {cause.splitlines()[0]}")
+                return str(operation["location"])
+            time.sleep(0.2)
+        raise JobError(f"Flink made no savepoint of job {job_id} within {timeout_s:.0f} s")
+
+    def cancel(self, job_id: str) -> None:
+        """Asks the cluster to cancel a job; its checkpoints stay."""
+        self._http.patch(f"/jobs/{job_id}").raise_for_status()
 
     def _get(self, path: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._http.get(path).raise_for_status().json()

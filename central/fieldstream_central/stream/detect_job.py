@@ -18,7 +18,7 @@ from pyflink.common import Configuration, Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
 from pyflink.datastream.state import MapStateDescriptor
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import StatementSet, StreamTableEnvironment
 
 from fieldstream_central.detect.asset_detection import AssetDetection
 from fieldstream_central.detect.config import DetectionConfig
@@ -156,8 +156,8 @@ def remote_environment(settings: Settings, restore_from: str | None) -> StreamEx
     )
 
 
-def submit(settings: Settings, *, restore_from: str | None) -> str:
-    """Starts the job on the cluster, from a checkpoint or savepoint if given. Returns the Flink job id."""
+def prepare(settings: Settings, *, restore_from: str | None) -> StatementSet:
+    """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
     table_env = StreamTableEnvironment.create(remote_environment(settings, restore_from))
     table_env.execute_sql("CREATE TEMPORARY FUNCTION asset_key AS 'fieldstream.AssetKey'")
     for statement in SOURCES.replace("$kafka", settings.kafka).split(";\n"):
@@ -179,4 +179,4 @@ def submit(settings: Settings, *, restore_from: str | None) -> str:
     table = table_env.from_data_stream(steps)
     inserts = table_env.create_statement_set()
     inserts.add_insert("anomalies", table)
-    return str(inserts.execute().get_job_client().get_job_id())
+    return inserts

@@ -16,7 +16,7 @@ from fieldstream_schemas.topics import READINGS_RAW, TOPICS, WINDOWS
 from prometheus_client import Counter, Gauge, start_http_server
 
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.cluster import Cluster, latest_checkpoint
+from fieldstream_central.stream.cluster import Cluster, hold_file, latest_checkpoint
 
 JOBS = {"pipeline": READINGS_RAW.name, "detect": WINDOWS.name}  # job -> topic that it reads
 PERIOD_S = 2.0
@@ -63,7 +63,11 @@ class Keeper:
             if job_id:
                 RECORDS.labels(job).set(self._cluster.records_in(job_id))
                 self._measure_lag(job, topic)
-            elif job not in self._submitting and self._cluster.free_slots() > len(self._submitting):
+            elif (
+                job not in self._submitting
+                and not hold_file(self._settings, job).exists()
+                and self._cluster.free_slots() > len(self._submitting)
+            ):
                 self._submit(job)
 
     def _submit(self, job: str) -> None:

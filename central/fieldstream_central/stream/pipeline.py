@@ -3,7 +3,7 @@
 from importlib.resources import files
 from string import Template
 
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import job_configuration
@@ -30,8 +30,8 @@ def statements(settings: Settings) -> list[str]:
     return [part.strip(" ;\n") for part in text.split(";\n") if part.strip(" ;\n")]
 
 
-def submit(settings: Settings, *, restore_from: str | None) -> str:
-    """Starts the job on the cluster, from a checkpoint or savepoint if given. Returns the Flink job id."""
+def prepare(settings: Settings, *, restore_from: str | None) -> StatementSet:
+    """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
     table_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     configuration = job_configuration(settings, name="pipeline", restore_from=restore_from) | {
         "table.exec.emit.late-fire.enabled": "true",
@@ -53,5 +53,4 @@ def submit(settings: Settings, *, restore_from: str | None) -> str:
             inserts.add_insert_sql(statement)
         else:
             table_env.execute_sql(statement)
-    client = inserts.execute().get_job_client()
-    return str(client.get_job_id())
+    return inserts

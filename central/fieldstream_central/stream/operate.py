@@ -1,0 +1,89 @@
+"""Stopping, starting and upgrading the stream jobs. The keeper does the starting; this tells it when."""
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from fieldstream_central.settings import Settings
+from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_folder, hold_file, latest_checkpoint
+from fieldstream_central.stream.keeper import JOBS
+
+START_TIMEOUT_S = 120.0
+
+
+def status(settings: Settings) -> list[dict[str, Any]]:
+    """One row per job: job, state, since, checkpoint."""
+    cluster = Cluster(settings.flink)
+    known = {job["name"]: job for job in sorted(cluster.jobs(), key=lambda job: job["start-time"])}
+    rows = []
+    for name in JOBS:
+        job_id = cluster.running(name)
+        held = hold_file(settings, name).exists()
+        started = datetime.fromtimestamp(known[name]["start-time"] / 1000, UTC) if job_id else None
+        rows.append(
+            {
+                "job": name,
+                "state": cluster.state(job_id) if job_id else "stopped" if held else "starting",
+                "since": started.isoformat(timespec="seconds") if started else None,
+                "checkpoint": latest_checkpoint(settings, name),
+            }
+        )
+    return rows
+
+
+def stop(settings: Settings, name: str) -> str:
+    """Stops a job with a savepoint. Returns the savepoint's URI. Raises JobError."""
+    cluster = Cluster(settings.flink)
+    job_id = running_id(cluster, name)
+    hold = hold_file(settings, name)
+    hold.parent.mkdir(parents=True, exist_ok=True)
+    hold.touch()
+    try:
+        return cluster.stop_with_savepoint(job_id, checkpoint_folder(settings, name) / "savepoints")
+    except Exception:
+        hold.unlink()
+        raise
+
+
+def deploy(settings: Settings, name: str) -> None:
+    """Lets the keeper start the job and waits until it runs. Raises JobError."""
+    require_known(name)
+    hold_file(settings, name).unlink(missing_ok=True)
+    cluster = Cluster(settings.flink)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):
+        if time.monotonic() > deadline:
+            raise JobError(f"{name} did not run within {START_TIMEOUT_S:.0f} s. See the log of `fieldstream jobs run`.")
+        time.sleep(0.5)
+
+
+def upgrade(settings: Settings, name: str) -> str:
+    """Replaces a running job by the installed version. Returns the savepoint it went on from.
+
+    The new version's plan is made first: what cannot be planned is refused before anything stops.
+    """
+    running_id(Cluster(settings.flink), name)
+    command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--plan-only"]
+    planned = subprocess.run(command, capture_output=True, text=True, check=False)
+    if planned.returncode:
+        raise JobError(f"the new version of {name} cannot be planned, nothing was stopped:\n{planned.stderr[-3000:]}")
+    savepoint = stop(settings, name)
+    deploy(settings, name)
+    return savepoint
+
+
+def running_id(cluster: Cluster, name: str) -> str:
+    """Flink's id of a running job. Raises JobError if it does not run."""
+    require_known(name)
+    job_id = cluster.running(name)
+    if job_id is None:
+        raise JobError(f"{name} does not run. Start it: fieldstream jobs deploy {name}")
+    return job_id
+
+
+def require_known(name: str) -> None:
+    """Refuses names that are no job."""
+    if name not in JOBS:
+        raise JobError(f"there is no job {name!r}; the jobs are {', '.join(JOBS)}")
