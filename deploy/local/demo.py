@@ -24,7 +24,6 @@ from local import oracle, stack
 from local.layout import ROOT, VENV, Layout
 
 PLANT = ROOT / "firmware-sim/fieldstream_sim/plants/demo.toml"
-RECORDED_MACHINE = ROOT / "deploy/local/recorded-machine.toml"
 SETTLE_S = 90
 MALFORMED_ROUNDS = 1
 DUPLICATE_SHARE = 0.02
@@ -201,8 +200,7 @@ def main() -> int:
     try:
         with running_stack(layout):
             settings = load_settings(layout.settings_file)
-            for plant in (PLANT, RECORDED_MACHINE):
-                assets.publish(settings, plant, now_ms=time.time_ns() // 1_000_000)
+            assets.publish(settings, PLANT, now_ms=time.time_ns() // 1_000_000)
             demo = Demo(layout)
             demo.start_simulators()
             console.print(f"\n[bold]Console: {layout.url('console')}[/bold]   API: {layout.url('api')}/docs\n")
