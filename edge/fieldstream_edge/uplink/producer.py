@@ -93,6 +93,7 @@ class Uplink(threading.Thread):
         self._sent: deque[_Sent] = deque()
         self._extra: deque[tuple[str, bytes, bytes]] = deque(maxlen=16)  # heartbeats: (topic, key, value)
         self._frames: dict[str, bytes] = {}
+        self._handed_over = 0  # the last seq given to the producer
         self._careful_until = 0  # up to this seq records are sent one by one, to find those that Kafka refuses
         self._refused: dict[int, str] = {}  # by seq: why Kafka refuses the record for good
 
@@ -145,8 +146,8 @@ class Uplink(threading.Thread):
         """A delivery report says no. Called within poll."""
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
             return  # we threw the producer away
-        if error.code() in _FOR_GOOD and self._sent:
-            self._careful_until = max(self._careful_until, self._sent[-1].last_seq)
+        if error.code() in _FOR_GOOD:
+            self._careful_until = max(self._careful_until, self._handed_over)
         if self._failure is None:
             self._failure = error
             log.error("Kafka refused a record of %s: %s", message.topic(), error.str())
@@ -201,6 +202,7 @@ class Uplink(threading.Thread):
         entries = batch.last_seq - batch.first_seq + 1 - start
         sent = _Sent(batch.last_seq, readings, entries, entries, batch.received_base, self)
         self._sent.append(sent)
+        self._handed_over = batch.last_seq
         size = 0
         if readings:
             encoded = encoder.encode(batch, start)

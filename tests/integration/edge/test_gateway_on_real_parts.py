@@ -140,8 +140,9 @@ def test_record_that_kafka_refuses_for_good_does_not_stall_the_rest(
     own_kafka.set_topic(READINGS_RAW.name, "max.message.bytes", "400")
     gateway = gateway_for(f"sensors/{prefix}/#", kafka=own_kafka.bootstrap, more_kafka='compression = "none"\n').start()
     # Far apart, so that each record is a batch of its own and only its own size counts.
-    long = json.dumps({"ts": int(time.time() * 1000), "value": 7, "operator": "é" * 200})
-    for payload in (readings(1)[0], long, readings(1)[0]):
+    long = json.dumps({"ts": int(time.time() * 1000) - 5000, "value": 7, "operator": "é" * 200}, ensure_ascii=False)
+    first, last = readings(2)
+    for payload in (first, long, last):
         publish(parts[0].port, f"sensors/{prefix}/t", [payload])
         time.sleep(0.2)
     accepted(gateway, 3)
