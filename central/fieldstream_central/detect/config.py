@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ class SensorSettings:
 
     false_alarms_per_sensor_day: float = 0.01  # the one knob: thresholds follow from it; lower is quieter
     disabled: tuple[str, ...] = ()  # detectors that do not run
+    enabled: tuple[str, ...] = ()  # detectors that are off by default and shall run: learned-range
     low_low: float | None = None  # limits here override the asset registry's
     low: float | None = None
     high: float | None = None
@@ -79,7 +82,7 @@ class DetectionConfig:
     """All layers, planned maintenance, and optionally a second set that runs in the shadow."""
 
     all: SensorSettings = field(default_factory=SensorSettings)
-    layers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    layers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: shipped_layers())
     maintenance: tuple[Maintenance, ...] = ()
     shadow: "DetectionConfig | None" = None
     plug_ins: tuple[str, ...] | None = None  # entry points to load; None: all that are installed
@@ -113,13 +116,10 @@ class DetectionConfig:
         for key in table:
             if key not in known:
                 raise DetectionConfigError(f"{source}: unknown table {key!r}; known are {', '.join(known)}")
-        layers = {
-            layer: {
-                str(name): _checked(values, f"{source}: [{layer}.{name}]")
-                for name, values in table.get(layer, {}).items()
-            }
-            for layer in LAYERS
-        }
+        layers = shipped_layers()
+        for layer in LAYERS:
+            for name, values in table.get(layer, {}).items():
+                layers[layer].setdefault(str(name), {}).update(_checked(values, f"{source}: [{layer}.{name}]"))
         shadow = table.get("shadow")
         plug_ins = table.get("plug_ins")
         return cls(
@@ -131,10 +131,19 @@ class DetectionConfig:
         )
 
 
+def shipped_layers() -> dict[str, dict[str, dict[str, Any]]]:
+    """The layers of `defaults.toml`, which a configuration adds to."""
+    table = tomllib.loads(files("fieldstream_central.detect").joinpath("defaults.toml").read_text())
+    return {
+        layer: {name: _checked(values, "defaults.toml") for name, values in table.get(layer, {}).items()}
+        for layer in LAYERS
+    }
+
+
 def contradictory(limits: tuple[float | None, float | None, float | None, float | None]) -> bool:
     """Whether limits LL, L, H, HH do not rise in this order."""
     given = [limit for limit in limits if limit is not None]
-    return any(low > high for low, high in zip(given, given[1:], strict=False))
+    return any(low > high for low, high in pairwise(given))
 
 
 def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -145,7 +154,7 @@ def _checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             guess = get_close_matches(key, known, n=1)
             hint = f"; did you mean {guess[0]!r}?" if guess else f"; known are {', '.join(known)}"
             raise DetectionConfigError(f"{where}: unknown setting {key!r}{hint}")
-        if key == "disabled":
+        if key in ("disabled", "enabled"):
             checked[key] = tuple(value)
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise DetectionConfigError(f"{where}: {key} must be a number, not {value!r}")

@@ -59,7 +59,7 @@ class EpisodeBook:
             self._take(detector, version, finding)
             steps = [self._step("open", at_ms)]
         else:
-            steps = self._joined(detector, version, finding, at_ms, known, settings)
+            steps = self._joined(detector, version, finding, at_ms=at_ms, known=known, settings=settings)
         if finding.over_at is not None:
             self.active.pop(detector, None)
             if not self.active:
@@ -122,7 +122,7 @@ class EpisodeBook:
         return self._step("open", at_ms)
 
     def _joined(
-        self, detector: str, version: str, finding: Finding, at_ms: int, known: str | None, settings: SensorSettings
+        self, detector: str, version: str, finding: Finding, *, at_ms: int, known: str | None, settings: SensorSettings
     ) -> list[Anomaly]:
         episode = self.current
         assert episode is not None  # noqa: S101 - `found` has looked

@@ -28,6 +28,7 @@ class Group:
         steps: list[Anomaly] = []
         if block > model.block:
             if model.block >= 0:
+                model.skip(block - model.block - 1)
                 try:
                     steps = self._close(window.window_start)
                 except (ArithmeticError, ValueError, np.linalg.LinAlgError):
@@ -58,7 +59,8 @@ class Group:
             shift = series.learned.shift
             size = abs(shift.size) / self.model.scale[series.member] / test.scale
             ratio = abs(shift.size) / shift.tail.threshold
-            test.accuse(Suspicion("level-shift", ratio, size), max(TRIAL_MS / self.model.block_ms, 3.0))
+            level = (shift.reference - self.model.center[series.member]) / self.model.scale[series.member]
+            test.accuse(Suspicion("level-shift", ratio, size), max(TRIAL_MS / self.model.block_ms, 3.0), float(level))
 
     def _predicted(self, series: SeriesDetection) -> bool:
         """Whether the mates predict the series' last step, within what the model usually misses."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldstream_central.detect.mates import DAY_MS, MateModel
-from fieldstream_central.detect.residuals import BLIP_BLOCKS, KINDS, RING, Suspicion
+from fieldstream_central.detect.residuals import BLIP_BLOCKS, FLOOR, KINDS, RING, Suspicion
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -18,7 +18,8 @@ READY_BLOCKS = 60
 MATURE_MS = 36 * 3_600_000  # until then thresholds are wider: half of the daily cycle is still new
 YOUNG_FACTOR = 1.0
 HESITATE_MS = 8 * 3_600_000
-TRIAL_MS = 15 * 60_000
+TRIAL_MS = 20 * 60_000
+PASSING_BLOCKS = 6.0
 VOTE_FROM = 3.0  # residual scales by which a mate should have moved before its vote counts
 VOTES_NEEDED = 1.5
 SILENT_BLOCKS = 3.0
@@ -60,13 +61,22 @@ def judge_block(
         filled = np.where(silent | aside, predicted, filled)
         features, predicted = model.predict(filled, at_ms)
     residual = standard - predicted
-    verdicts, suspects, silenced = _look(model, standard, features, residual, predicted, at_ms, accept_ms)
-    culprits = _culprits(model, suspects, features, filled, standard, at_ms) if suspects else {}
+    verdicts, suspects, silenced = _look(
+        model, standard, features, residual, predicted, at_ms=at_ms, accept_ms=accept_ms
+    )
+    culprits = _culprits(model, suspects, features, filled, standard, at_ms=at_ms) if suspects else {}
     for member, suspicion in culprits.items():
         silenced[member] = True
-        model.tests[member].accuse(suspicion, max(TRIAL_MS / model.block_ms, 3.0))
+        model.tests[member].accuse(suspicion, max(TRIAL_MS / model.block_ms, 3.0), float(predicted[member]))
         features, predicted = model.predict(np.where(aside | silent, filled, _without(model, filled, member)), at_ms)
         verdicts += _trial(model, member, standard, features, at_ms)
+    if len(model.members) > 1 and sum(test.held for test in model.tests) > len(model.members) / 2:
+        # Most of the asset stands accused: then the model is wrong, not the sensors. It starts from what it sees.
+        model.settle(standard)
+        for member, test in enumerate(model.tests):
+            if test.held:
+                verdicts.append(Verdict(member, None))
+        _new_regime(model, everyone=True)
     ln_p = max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0)
     for member, test in enumerate(model.tests):
         if not silenced[member] and not silent[member]:
@@ -99,6 +109,7 @@ def _look(
     features: Floats,
     residual: Floats,
     predicted: Floats,
+    *,
     at_ms: float,
     accept_ms: float,
 ) -> tuple[list[Verdict], dict[int, Suspicion], list[bool]]:
@@ -151,8 +162,13 @@ def _trial(model: MateModel, member: int, standard: Floats, features: Floats, at
         model.regime_left = max(model.regime_left, REGIME_BLOCKS // 2)
         test.over(0.0 if suspicion.kind == KINDS[0] else BLIP_BLOCKS)
         return []
-    if recent < _BACK_SHARE * test.held_size and suspicion.kind in KINDS[:2]:
+    if recent < max(_BACK_SHARE * test.held_size, FLOOR):
+        back = abs(standard[member] - test.trial_level) < _BACK_SHARE * test.held_size * test.scale
+        lasted = test.trial_blocks - test.trial_left
         test.over(0.0)
+        # The value came back: it was a passing fault. The prediction came after: it was the plant.
+        if back and lasted >= PASSING_BLOCKS and test.trial_votes > -0.5:
+            return [Verdict(member, suspicion), Verdict(member, None)]
         return []
     if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:
         test.trial_left = 0.0
@@ -190,6 +206,7 @@ def _culprits(
     features: Floats,
     filled: Floats,
     standard: Floats,
+    *,
     at_ms: float,
 ) -> dict[int, Suspicion]:
     """Of all who look wrong, those who are: one at a time is set aside and the others judged without it."""
@@ -210,7 +227,8 @@ def _culprits(
             suspicion = test.suspicion()
             if suspicion.ratio > 1.0 and abs(test.ring[-1]) > 0.5 * suspicion.size:
                 remaining[member] = suspicion
-    if len(model.members) > 2 and 1 + len(remaining) >= max(2, math.ceil(len(model.members) / 2)):
+    accused = sum(test.on_trial for test in model.tests)
+    if 1 + len(remaining) + accused >= max(3, math.ceil(len(model.members) / 2)):
         _new_regime(model)
         return {}
     for member in suspects:
@@ -220,11 +238,11 @@ def _culprits(
     return {first: suspects[first]}
 
 
-def _new_regime(model: MateModel) -> None:
+def _new_regime(model: MateModel, *, everyone: bool = False) -> None:
     """Most sensors left the model together: the plant has changed, not its sensors."""
     model.regime_left = REGIME_BLOCKS
     for test in model.tests:
-        if not test.held:
+        if everyone or not test.held:
             test.forget_recent()
             test.quiet = float(REGIME_BLOCKS)
 

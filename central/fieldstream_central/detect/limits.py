@@ -100,7 +100,8 @@ class LimitRule(State):
         unit = f" {window.unit}" if window.unit else ""
         return Finding(
             kind=kind,
-            reason=f"{window.mean:.5g}{unit} is {'below' if below else 'above'} limit {_WORDS[kind]} ({limit:.5g}{unit})",
+            reason=f"{window.mean:.5g}{unit} is {'below' if below else 'above'} limit {_WORDS[kind]} "
+            f"({limit:.5g}{unit})",
             started_at=int(self.since),
             severity="critical" if index in (0, 3) else "warning",
             observed=window.mean,

@@ -59,6 +59,7 @@ class MateModel:
         self.lagged_raw = np.zeros((0, 2))  # of what is measured
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
+        self.reach = np.zeros(0)  # largest size of believed values: predictions beyond twice that are cut
         self.regime_left = 0  # blocks of fast learning after a change of regime
         self.changed = False
 
@@ -113,6 +114,12 @@ class MateModel:
             self._begin()
         return None
 
+    def skip(self, blocks: int) -> None:
+        """So many whole blocks passed without any reading."""
+        if blocks > 0:
+            for test in self.tests:
+                test.silent_blocks += float(blocks)
+
     def _begin(self) -> None:
         history = np.array(self._warm)
         known = np.isfinite(history)
@@ -125,6 +132,7 @@ class MateModel:
         self.lagged = np.zeros((len(self.members), 2))
         self.lagged_raw = np.zeros((len(self.members), 2))
         self.moments = np.zeros((size, size))
+        self.reach = np.ones(len(self.members))
         for number, row in enumerate(np.where(known, (history - self.center) / self.scale, 0.0)):
             self._learn(self._features(row, (self.block - len(history) + number) * self.block_ms))
             self._follow(row)
@@ -145,6 +153,8 @@ class MateModel:
 
     def _follow(self, believed: Floats, measured: Floats | None = None) -> None:
         raw = believed if measured is None else np.where(np.isfinite(measured), measured, believed)
+        # Grows by measured values only: predictions that feed on predictions must not run away.
+        self.reach = np.maximum(self.reach, np.where(believed == raw, np.abs(raw), 0.0))
         for lag, lag_ms in enumerate(_LAGS_MS):
             keep = math.exp(-self.block_ms / lag_ms)
             self.lagged[:, lag] = keep * self.lagged[:, lag] + (1 - keep) * believed
@@ -217,7 +227,8 @@ class MateModel:
     def predict(self, standard: Floats, at_ms: float) -> tuple[Floats, Floats]:
         """Features and predictions; missing values must be filled."""
         features = self._features(standard, at_ms)
-        return features, np.asarray(self.weights @ features)
+        bound = 2.0 * self.reach + 3.0
+        return features, np.clip(self.weights @ features, -bound, bound)
 
     def absorb(self, standard: Floats, at_ms: float, predicted: Floats, held: list[bool], weight: float) -> None:
         """Learns a block: what is held or missing enters as its prediction, the rest clipped."""
@@ -260,7 +271,14 @@ class MateModel:
         for test in self.tests:
             numbers += test.numbers()
         if started:
-            numbers += [*self.center, *self.scale, *self.lagged.ravel(), *self.lagged_raw.ravel(), *self.moments[upper]]
+            numbers += [
+                *self.center,
+                *self.scale,
+                *self.reach,
+                *self.lagged.ravel(),
+                *self.lagged_raw.ravel(),
+                *self.moments[upper],
+            ]
         if self.ready:
             numbers += [*self.weights.ravel()]
         return pack(numbers, {"members": self.members, "started": started, "ready": self.ready, "warm": self._warm})
@@ -292,7 +310,7 @@ class MateModel:
             test.restore(numbers)
         self._warm = rest["warm"]
         if rest["started"]:
-            self.center, self.scale = take(count), take(count)
+            self.center, self.scale, self.reach = take(count), take(count), take(count)
             self.lagged = take(2 * count).reshape(count, 2)
             self.lagged_raw = take(2 * count).reshape(count, 2)
             self.moments = np.zeros((size, size))

@@ -38,7 +38,7 @@ class NoiseDetector(State):
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
         """A finding while the noise is raised, or, if `holding` is 0, a candidate that still needs `confirm`."""
         noise, learned = past.noise_now, past.noise
-        if noise != noise or past.noise_n < 6.0 or learned <= 0.0:
+        if math.isnan(noise) or past.noise_n < 6.0 or learned <= 0.0:
             return None
         many = window.count >= 4
         # Clipped, so that the two or three windows that a step of the process touches are not enough.
@@ -112,7 +112,7 @@ class ResolutionDetector(State):
     def restore(self, numbers: Iterator[float]) -> None:
         """Inverse of `numbers`."""
         super().restore(numbers)
-        self.steps = [step for _, step in zip(range(_STEPS), numbers, strict=False) if step == step]
+        self.steps = [step for _, step in zip(range(_STEPS), numbers, strict=False) if not math.isnan(step)]
 
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
         """Finding while readings come in steps far above the usual ones."""
@@ -124,8 +124,8 @@ class ResolutionDetector(State):
             inner = abs(window.last - window.first)
             if 0.0 < inner < step:
                 step = inner
-        if step != step or step <= 0.0:
-            return self._finding(window) if self.holding else None
+        if math.isnan(step) or step <= 0.0:
+            return self._finding() if self.holding else None
         steps = self.steps
         steps.append(step)
         if len(steps) <= _STEPS:
@@ -137,18 +137,18 @@ class ResolutionDetector(State):
             if smallest < 0.5 * self.holding:
                 self.holding = 0.0
                 return None
-            return self._finding(window)
+            return self._finding()
         coarse = smallest / noise if noise > 0.0 else 0.0
         tail = self.tail
         self.seen += 1.0
         if coarse > tail.threshold and coarse > 1.5 and coarse > 4.0 * self.usual and self.seen > _STEPS:
             self.holding, self.since = smallest, float(window.last_ts)
-            return self._finding(window)
+            return self._finding()
         self.usual += (coarse - self.usual) / min(self.seen, 200.0)
         tail.learn(coarse, past.ln_p, 0.3)
         return None
 
-    def _finding(self, window: Window) -> Finding:
+    def _finding(self) -> Finding:
         return Finding(
             kind="quantisation",
             reason=f"readings come in steps of {self.holding:.3g}; they used to be finer",

@@ -76,7 +76,7 @@ class Past(State):
             else:
                 rate = 0.1 if period < 2.5 * self.period_ms else 0.01
                 self.period_ms += rate * (period - self.period_ms)
-        if noise == noise:
+        if not math.isnan(noise):
             seen = self.noise_n = min(self.noise_n + 1.0, _NOISE_MEMORY)
             if seen > 5.0:
                 noise = min(noise, 3.0 * self.noise)

@@ -54,6 +54,8 @@ class MemberTests(State):
         "hesitated",
         "floor",
         "trial_left",
+        "trial_blocks",
+        "trial_level",
         "trial_votes",
         "trial_kind",
         "trial_ratio",
@@ -67,6 +69,7 @@ class MemberTests(State):
         self.held_since = self.held_size = self.quiet = 0.0
         self.slow = self.stir = self.usual_stir = 0.0
         self.hesitated = self.floor = 0.0
+        self.trial_blocks = self.trial_level = 0.0
         self.trial_left = self.trial_votes = self.trial_kind = self.trial_ratio = self.silent_blocks = 0.0
         self.jump_tail, self.short_tail, self.long_tail = Tail(), Tail(), Tail()
         self.ring: list[float] = []
@@ -78,15 +81,16 @@ class MemberTests(State):
     def restore(self, numbers: Iterator[float]) -> None:
         """Inverse of `numbers`."""
         super().restore(numbers)
-        self.ring = [value for _, value in zip(range(RING), numbers, strict=False) if value == value]
+        self.ring = [value for _, value in zip(range(RING), numbers, strict=False) if not math.isnan(value)]
 
     @property
     def on_trial(self) -> bool:
         """Whether a suspicion waits for the mates' word."""
         return self.trial_left > 0.0
 
-    def accuse(self, suspicion: Suspicion, blocks: float) -> None:
-        """Starts a trial of at most so many blocks."""
+    def accuse(self, suspicion: Suspicion, blocks: float, level: float) -> None:
+        """Starts a trial of at most so many blocks; `level` is where the value should be, in model units."""
+        self.trial_level, self.trial_blocks = level, blocks
         self.trial_left, self.trial_votes = blocks, 0.0
         self.trial_kind, self.trial_ratio = float(KINDS.index(suspicion.kind)), suspicion.ratio
         self.held_size = suspicion.size

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from fieldstream_central.detect.config import SensorSettings
 from fieldstream_central.detect.episodes import EpisodeBook, Place
 from fieldstream_central.detect.gap import GapRule
+from fieldstream_central.detect.learned_range import LearnedRange
 from fieldstream_central.detect.limits import LimitRule, RateRule
 from fieldstream_central.detect.model import Anomaly, Finding, Window
 from fieldstream_central.detect.noise import NoiseDetector, ResolutionDetector
@@ -30,7 +31,7 @@ class _Check(Protocol):
 class Learned(State):
     """The learned numbers of one series: its past and its detectors, in the order in which they are packed."""
 
-    PARTS = ("past", "limit", "rate", "stuck", "gap", "spike", "shift", "noise", "resolution")
+    PARTS = ("past", "limit", "rate", "stuck", "gap", "spike", "shift", "noise", "resolution", "range")
     __slots__ = PARTS
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Learned(State):
         self.limit, self.rate, self.stuck, self.gap = LimitRule(), RateRule(), StuckRule(), GapRule()
         self.spike, self.shift = SpikeDetector(), ShiftDetector()
         self.noise, self.resolution = NoiseDetector(), ResolutionDetector()
+        self.range = LearnedRange()
 
 
 class SeriesDetection:
@@ -65,6 +67,8 @@ class SeriesDetection:
         self.past = learned.past
         order: list[_Check] = [learned.limit, learned.rate, learned.stuck, learned.noise, learned.resolution]
         order += [learned.spike, learned.shift]
+        if learned.range.name in self.settings.enabled:
+            order.append(learned.range)
         disabled = self.settings.disabled
         self.checks = [(check.name, check) for check in order if check.name not in disabled]
         self.gaps = learned.gap.name not in disabled

@@ -24,8 +24,8 @@ RETURN_MS = 86_400_000.0
 class ShiftDetector(State):
     """Level-shift detection of one series.
 
-    `moved` is how far the last notable move was, in thresholds, `moved_noises` in noises, `moved_at` when: other sensors of the asset ask
-    for it, because what moves together has a common cause.
+    `moved` is how far the last notable move was, in thresholds, `moved_noises` in noises, `moved_at` when: other
+    sensors of the asset ask for it, because what moves together has a common cause.
     """
 
     FIELDS = ("reference", "size", "since", "holding", "ended_at", "quiet", "moved", "moved_noises", "moved_at")

@@ -6,6 +6,8 @@ nothing, so the process may move. Judged one window late, by the statistic's own
 fills a window, noise itself sticks out, and only spikes of about seven noise deviations are seen.
 """
 
+import math
+
 from fieldstream_central.detect.config import SensorSettings
 from fieldstream_central.detect.model import Finding, Window
 from fieldstream_central.detect.packing import State
@@ -28,13 +30,13 @@ class SpikeDetector(State):
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
         """Finding about the window before this one."""
         max1, max2, min1, min2 = past.max1, past.max2, past.min1, past.min2
-        if min2 != min2:
+        if math.isnan(min2):
             return None
         top, bottom = window.max, window.min
         up = max1 - (max2 if max2 > top else top)
         down = (min2 if min2 < bottom else bottom) - min1
         max3, min3 = past.max3, past.min3
-        if max3 == max3:
+        if not math.isnan(max3):
             pair = (max1 if max1 < max2 else max2) - (max3 if max3 > top else top)
             up = max(up, pair)
             pair = (min3 if min3 < bottom else bottom) - (min1 if min1 > min2 else min2)

@@ -35,7 +35,7 @@ Key = tuple[str, str]
 class _Open:
     """One window being filled. Sums are taken relative to the first value, which keeps the variance exact."""
 
-    __slots__ = ("first", "first_ts", "last", "last_ts", "most", "offset", "seen", "least", "squares", "total")
+    __slots__ = ("first", "first_ts", "last", "last_ts", "least", "most", "offset", "seen", "squares", "total")
 
     def __init__(self, ts: int, value: float) -> None:
         self.seen = {ts}
