@@ -26,6 +26,7 @@ class Settings:
     schema_cache: Path = Path("var/schemas")
     flink: str = "http://127.0.0.1:8082"
     flink_checkpoints: Path = Path("var/flink/checkpoints")
+    parallelism: int = 1
     flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
     clickhouse: str = "http://127.0.0.1:8123"
     clickhouse_path: Path = Path("var/clickhouse")
@@ -38,6 +39,7 @@ class Settings:
     alerter_metrics_port: int = 9110
     jobs_metrics_port: int = 9111
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
+    api_tokens_file: Path = Path("var/secrets/api-tokens.toml")
     detection_file: Path | None = None
 
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from fieldstream_central.serve.api import errors, events, measurements, plant
+from fieldstream_central.serve.api import errors, events, export, measurements, plant, trust
+from fieldstream_central.serve.api.access import Callers, Guard
 from fieldstream_central.serve.api.models import Health, Problem
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
@@ -29,8 +30,11 @@ FROM fieldstream.readings_data WHERE stored_at > now64(3) - INTERVAL 1 HOUR
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
+        401: "a token is needed, or it has expired",
+        403: "the token's role is too low",
         413: "the query would read too much; how to narrow it",
         422: "a parameter is at fault; `field` names it",
+        429: "too many requests",
         503: "ClickHouse does not answer; try again",
     }.items()
 }
@@ -45,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.audit_lock = asyncio.Lock()
         app.state.audited_at = float("-inf")
         app.state.audit_rows = []
+        app.state.live_callers = 0
         yield
         await app.state.store.close()
 
@@ -59,8 +64,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    for part, tag in ((measurements, "measurements"), (events, "events"), (plant, "plant")):
-        app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS)
+    guard = Guard(Callers(settings.api_tokens_file))
+    parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
+    for part, tag in (*parts, (plant, "plant")):
+        dependencies = [Depends(guard)]
+        app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 
     @app.get("/healthz", summary="Whether the API can answer, and how fresh the data are")
     async def healthz() -> Health:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.api.models import Anomaly, DeadLetter, Page
@@ -88,7 +89,8 @@ async def dead_letters(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """With the original bytes."""
+    """With the original bytes, which may hold anything: for operators."""
+    require(request, "operator")
     where: list[str] = []
     params: dict[str, object] = {}
     for name, value in {"reason": reason, "gateway_id": gateway_id, "device_id": device_id}.items():

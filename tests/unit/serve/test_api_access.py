@@ -1,0 +1,66 @@
+"""Tokens, roles, limits, the verdict: without a store."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fieldstream_central.serve.api.access import Callers, add_token, hash_token, read_tokens
+from fieldstream_central.serve.api.trust import judge
+
+
+def test_a_token_is_stored_only_as_its_hash_and_finds_its_caller(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.toml"
+    token = add_token(path, "grafana", "viewer")
+    assert token not in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    found = Callers(path).find(token)
+    assert found is not None
+    assert (found.name, found.role, found.token_sha256) == ("grafana", "viewer", hash_token(token))
+    assert Callers(path).find(token + "x") is None
+    assert Callers(path).find("") is None
+
+
+def test_without_a_file_everybody_may_ask(tmp_path: Path) -> None:
+    found = Callers(tmp_path / "none.toml").find("")
+    assert found is not None
+    assert found.role == "admin"
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("a b", "viewer"), ("x]\n[y", "viewer"), ("ok", "root"), ("grafana", "viewer")]
+)
+def test_names_that_break_the_file_unknown_roles_and_doubles_are_refused(tmp_path: Path, name: str, role: str) -> None:
+    path = tmp_path / "tokens.toml"
+    add_token(path, "grafana", "viewer")
+    with pytest.raises(ValueError):
+        add_token(path, name, role)
+    assert [caller.name for caller in read_tokens(path)] == ["grafana"]
+
+
+FIGURES = {"readings": 3600, "late": 0, "doubtful": 0, "clock_suspect": 0}
+MORE = {"repaired": 0, "stuck": 0}
+GAP = {"start": "2026-05-01 00:00:00.000", "end": "2026-05-01 00:01:00.000", "seconds": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("figures", "more", "gaps", "verdict"),
+    [
+        ({}, {}, [], "good"),
+        ({"readings": 3500}, {}, [], "fair"),
+        ({"readings": 3000}, {}, [], "poor"),
+        ({}, {}, [GAP], "fair"),
+        ({"doubtful": 10}, {}, [], "fair"),
+        ({"doubtful": 1000}, {}, [], "poor"),
+        ({}, {"stuck": 1}, [], "fair"),
+        ({"readings": 0}, {}, [], "no data"),
+    ],
+)
+def test_the_verdict(figures: dict[str, Any], more: dict[str, Any], gaps: list[dict[str, Any]], verdict: str) -> None:
+    found = judge(FIGURES | figures, MORE | more, 1000, gaps, 3600.0)
+    assert found.verdict == verdict
+    assert bool(found.reasons) == (verdict != "good")
+
+
+def test_without_a_known_period_completeness_is_not_claimed() -> None:
+    found = judge(FIGURES, MORE, None, [], 3600.0)
+    assert (found.expected, found.complete_percent, found.verdict) == (None, None, "good")
