@@ -1,7 +1,6 @@
 """The command `fieldstream-gateway`."""
 
 import argparse
-import ctypes
 import logging
 import sys
 from contextlib import suppress
@@ -49,7 +48,9 @@ def _add_others(commands: Any) -> None:
 
 def _save_memory() -> None:
     """One heap for all threads: glibc would give each of librdkafka's its own, and keep what each once needed."""
-    with suppress(OSError, AttributeError):
+    with suppress(ImportError, OSError, AttributeError, MemoryError):  # a hardened unit may forbid what ctypes needs
+        import ctypes
+
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 

@@ -107,6 +107,7 @@ class Gateway:
             for thread in (*self._intakes, self._uplink):
                 if not thread.is_alive():
                     raise RuntimeError(f"thread {thread.name} has ended unexpectedly; see the log above")
+            self.spool.trim()  # also while nothing is delivered: max_age_s counts in an outage
             _notify("WATCHDOG=1")
 
     def reload(self) -> str:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import psutil  # noqa: E402 - the path comes first
+from bench.gateway_report import Figure, Report  # noqa: E402
 from confluent_kafka import Consumer, TopicPartition  # noqa: E402
 from integration.edge.parts import (  # noqa: E402
     GatewayProcess,
@@ -32,8 +33,6 @@ from integration.edge.parts import (  # noqa: E402
     missing_parts,
     wait_until,
 )
-
-from bench.gateway_report import Figure, Report  # noqa: E402
 
 TELEGRAF = ROOT / "var" / "bench-tools" / "telegraf"
 _TAGS = "custom,inputs.mqtt_consumer,outputs.kafka,parsers.json,serializers.json"
@@ -48,10 +47,14 @@ def build_telegraf() -> bool:
         return False
     TELEGRAF.parent.mkdir(parents=True, exist_ok=True)
     print("building Telegraf from its Go module (once, some minutes) ...", flush=True)
+    flags = ["-trimpath", "-ldflags", "-s -w", "-tags", _TAGS]
     result = subprocess.run(
-        ["go", "install", "-trimpath", "-ldflags", "-s -w", "-tags", _TAGS, "github.com/influxdata/telegraf/cmd/telegraf@latest"],
-        env=os.environ | {"GOBIN": str(TELEGRAF.parent)}, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        ["go", "install", *flags, "github.com/influxdata/telegraf/cmd/telegraf@latest"],
+        env=os.environ | {"GOBIN": str(TELEGRAF.parent)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if result.returncode:
         print(result.stderr[-2000:])
     return result.returncode == 0
@@ -201,7 +204,7 @@ def drain(subject: Subject, mosquitto: Mosquitto, kafka: Kafka, readings: int, p
     return Run(readings / (samples[-1][0] - begin), used / readings * 1e6, resident_mb=peak / 1e6)
 
 
-def live(
+def live(  # noqa: PLR0917
     subject: Subject, mosquitto: Mosquitto, kafka: Kafka, rate: int, seconds: int, ts_of: Callable[[bytes], int]
 ) -> Run:
     """Readings at a steady rate; latency from publishing to Kafka's append time."""
@@ -293,8 +296,7 @@ def main() -> int:
 
             def step(name: str, run: Callable[[], Run], own: dict[str, Run] = own, who: str = subject.name) -> None:
                 own[name] = done = run()
-                print(f"{who:9} {name:22} {done.readings_per_s:9,.0f}/s {done.cpu_s_per_million:6.1f} CPU s/M "
-                      f"{done.resident_mb:5.0f} MB  p50 {done.latency(0.5):5.0f} p99 {done.latency(0.99):5.0f} ms", flush=True)  # fmt: skip
+                show(who, name, done)
 
             big = arguments.readings * 4
             step("drain", lambda: drain(subject, mosquitto, kafka, arguments.readings, 1))  # noqa: B023
@@ -304,8 +306,7 @@ def main() -> int:
             unsubscribe(mosquitto, subject.name)
         ours = subjects[0]
         assert isinstance(ours, Ours)
-        report.runs = {name: {key: run.__dict__ | {"latencies_ms": [], "p50_ms": run.latency(0.5), "p99_ms": run.latency(0.99)}
-                              for key, run in each.items()} for name, each in runs.items()}  # fmt: skip
+        report.runs = {name: {key: as_plain(run) for key, run in each.items()} for name, each in runs.items()}
         ours.start()
         wait_until(ours.gateway.is_ready, 30, "ready")
         publish(mosquitto, 200_000, rate=20_000).wait()
@@ -319,13 +320,24 @@ def main() -> int:
     return 0
 
 
+def show(who: str, name: str, run: Run) -> None:
+    """One line of progress."""
+    speed = f"{run.readings_per_s:9,.0f}/s {run.cpu_s_per_million:6.1f} CPU s/M {run.resident_mb:5.0f} MB"
+    latency = f"  p50 {run.latency(0.5):5.0f} p99 {run.latency(0.99):5.0f} ms" if run.latencies_ms else ""
+    print(f"{who:9} {name:22} {speed}{latency}", flush=True)
+
+
+def as_plain(run: Run) -> dict[str, float]:
+    """What is kept of a run."""
+    plain = {name: value for name, value in run.__dict__.items() if name != "latencies_ms"}
+    return plain | {"p50_ms": run.latency(0.5), "p99_ms": run.latency(0.99)}
+
+
 def unsubscribe(mosquitto: Mosquitto, name: str) -> None:
     """Ends the subject's session at the broker, so that it does not queue for the others' runs."""
     client = "telegraf-bench" if name == "telegraf" else "fieldstream-test-1"
-    subprocess.run(
-        ["mosquitto_sub", "-p", str(mosquitto.port), "-i", client, "-t", "nothing", "-E", *(["-V", "mqttv5"] if name == "gateway" else [])],
-        check=True,
-    )  # fmt: skip
+    command = ["mosquitto_sub", "-p", str(mosquitto.port), "-i", client, "-t", "nothing", "-E"]
+    subprocess.run([*command, "-V", "mqttv5" if name == "gateway" else "mqttv311"], check=True)
 
 
 def _figures(report: Report, runs: dict[str, dict[str, Run]], spool_bytes: float, backlog: float) -> None:

@@ -1,4 +1,4 @@
-"""Publishes readings as fast, or at the rate, that the bench asks for. A process of its own, so that it disturbs little.
+"""Publishes readings as fast as possible or at a rate: the bench's load, in a process of its own.
 
 QoS 1 over a raw socket with the mqtt5 library; acknowledgements are only counted.
 """

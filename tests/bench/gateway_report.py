@@ -23,6 +23,11 @@ class Figure:
         """Whether the value is as good as the bound."""
         return self.value <= bound if self.lower else self.value >= bound
 
+    def plain(self) -> dict[str, float | bool]:
+        """As the summary has it."""
+        value = round(self.value, 4)
+        return {"value": value, "must": self.must, "goal": self.goal, "reached": self.meets(self.must)}
+
     @property
     def verdict(self) -> str:
         """In words."""
@@ -46,12 +51,7 @@ class Report:
         print(f"\n{'figure':42} {'must':>10} {'goal':>10} {'measured':>12}  verdict")
         for each in self.figures:
             print(f"{each.name:42} {each.must:10,g} {each.goal:10,g} {each.value:12,.4g}  {each.verdict} ({each.unit})")
-        summary = {
-            "figures": {
-                each.name: {"value": round(each.value, 4), "must": each.must, "goal": each.goal, "reached": each.meets(each.must)}
-                for each in self.figures
-            }
-        }  # fmt: skip
+        summary = {"figures": {each.name: each.plain() for each in self.figures}}
         _OUT.mkdir(parents=True, exist_ok=True)
         (_OUT / f"{self.name}.json").write_text(json.dumps(summary | {"runs": self.runs}, indent=2))
         (_OUT / f"{self.name}.svg").write_text(self._plot())
@@ -66,15 +66,17 @@ class Report:
             goal = each.must / each.goal if each.lower else each.goal / each.must
             y, width = 40 + number * 34, min(better, 8) * 70
             colour = "#1a7f4b" if each.meets(each.goal) else "#c98a00" if each.meets(each.must) else "#b3261e"
-            rows.append(
-                f'<text x="10" y="{y + 14}">{each.name}</text><rect x="320" y="{y}" width="{width:.0f}" height="20" '
-                f'fill="{colour}"/><line x1="{320 + goal * 70:.0f}" x2="{320 + goal * 70:.0f}" y1="{y - 3}" y2="{y + 23}" '
-                f'stroke="#444" stroke-dasharray="3"/><text x="{326 + width:.0f}" y="{y + 14}">{each.value:,.4g} {each.unit}</text>'
-            )
+            dashed = f'x1="{320 + goal * 70:.0f}" x2="{320 + goal * 70:.0f}" y1="{y - 3}" y2="{y + 23}"'
+            rows += [
+                f'<text x="10" y="{y + 14}">{each.name}</text>',
+                f'<rect x="320" y="{y}" width="{width:.0f}" height="20" fill="{colour}"/>',
+                f'<line {dashed} stroke="#444" stroke-dasharray="3"/>',
+                f'<text x="{326 + width:.0f}" y="{y + 14}">{each.value:,.4g} {each.unit}</text>',
+            ]
         height = 60 + 34 * len(self.figures)
+        size = f'width="1000" height="{height}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{height}" font-family="sans-serif" font-size="13">'
-            f'<rect width="1000" height="{height}" fill="white"/><text x="10" y="22">times better than the must '
-            f'(solid line); dashed: goal</text><line x1="390" x2="390" y1="30" y2="{height}" stroke="#444"/>'
-            f"{''.join(rows)}</svg>\n"
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">'
+            f'<rect {size} fill="white"/><text x="10" y="22">times better than the must (solid line); dashed: goal'
+            f'</text><line x1="390" x2="390" y1="30" y2="{height}" stroke="#444"/>{"".join(rows)}</svg>\n'
         )

@@ -23,7 +23,11 @@ from fieldstream_edge.spool.errors import SpoolError
 
 log = logging.getLogger(__name__)
 _BUFFER_BYTES = 256 * 1024
+_SHORTEST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 30.0
+_SHORT_LIFE_S = 10.0
+_SUSPICIOUS_LIVES = 3  # mosquitto 2.0 closes without a word when another client takes the session over
+_TAKEN_OVER = "another client uses this client_id: give each gateway its own gateway_id"
 _CONNECT_TIMEOUT_S = 10.0
 _COMMIT_RETRY_S = 0.5
 
@@ -55,6 +59,7 @@ class Mqtt5Intake(threading.Thread):
         self._acceptor = acceptor
         self._counters = counters
         self._stopping = threading.Event()
+        self._short_lives = 0  # connections in a row that ended soon
         self._interval_s = settings.spool.commit_interval_ms / 1000
         self._buffer_bytes = max(_BUFFER_BYTES, settings.intake.max_payload_bytes + 80_000)
 
@@ -64,34 +69,45 @@ class Mqtt5Intake(threading.Thread):
 
     def run(self) -> None:
         """Connects and receives; after a loss tries again, at most every 30 s."""
-        back_off = 0.5
-        lost_at: float | None = None
+        back_off, lost_at = _SHORTEST_BACK_OFF_S, None
         while not self._stopping.is_set():
-            started = time.monotonic()
-            connection = None
+            connection, connected_at = None, None
             try:
                 connection = self._connect()
+                connected_at = time.monotonic()
                 self.connected, self.problem = True, ""
                 self._counters.connects[self.broker.url] += 1
-                since = f" after {time.monotonic() - lost_at:.1f} s" if lost_at else ""
-                log.info("connected to %s%s", self.broker.url, since)
-                lost_at, back_off = None, 0.5
+                if self._short_lives < _SUSPICIOUS_LIVES:
+                    since = f" after {connected_at - lost_at:.1f} s" if lost_at else ""
+                    log.info("connected to %s%s", self.broker.url, since)
+                lost_at = None
                 connection.receive()
             except (OSError, BrokerError, ProtocolError) as error:
-                self.problem = str(error) or type(error).__name__
+                self._judge_loss(error, connected_at)
                 if lost_at is None:
                     lost_at = time.monotonic()
-                    log.warning("broker %s: %s; trying again until it is back", self.broker.url, self.problem)
+                    if self._short_lives in (0, 1, _SUSPICIOUS_LIVES):
+                        log.warning("broker %s: %s; trying again until it is back", self.broker.url, self.problem)
             finally:
                 if self.connected:
                     self._counters.disconnects[self.broker.url] += 1
                 self.connected = False
                 if connection is not None:
                     connection.close()
-            if time.monotonic() - started > _LONGEST_BACK_OFF_S:
-                back_off = 0.5
+            if connected_at is not None and not self._short_lives:
+                back_off = _SHORTEST_BACK_OFF_S
             self._stopping.wait(back_off * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, no secret
             back_off = min(back_off * 2, _LONGEST_BACK_OFF_S)
+
+    def _judge_loss(self, error: Exception, connected_at: float | None) -> None:
+        """What to tell the operator; a connection that ends soon again and again has a reason of its own."""
+        self.problem = str(error) or type(error).__name__
+        if connected_at is None:
+            return
+        short = time.monotonic() - connected_at < _SHORT_LIFE_S
+        self._short_lives = self._short_lives + 1 if short else 0
+        if self._short_lives >= _SUSPICIOUS_LIVES and "client_id" not in self.problem:
+            self.problem += f", {self._short_lives} times soon after connecting; perhaps {_TAKEN_OVER}"
 
     def _connect(self) -> "_Connection":
         connection = _Connection(open_socket(self.broker, timeout_s=_CONNECT_TIMEOUT_S), self)
@@ -297,7 +313,7 @@ class _Connection:
         elif isinstance(packet, mqtt5.DisconnectPacket):
             hint = ""
             if packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
-                hint = "; another client uses this client_id: give each gateway its own gateway_id"
+                hint = f"; {_TAKEN_OVER}"
             raise BrokerError(f"ended the connection: {reason_text(packet.reason_code)}{hint}")
 
     def _commit(self) -> None:

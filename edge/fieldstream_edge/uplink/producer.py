@@ -197,6 +197,8 @@ class Uplink(threading.Thread):
 
     def _send_batch(self, batch: StoredBatch, encoder: ReadingEncoder) -> int:
         delivered = self._spool.delivered_seq
+        if batch.last_seq <= delivered:
+            return 0  # dropped by policy while it was read
         start = max(0, delivered + 1 - batch.first_seq)
         readings = max(0, len(batch.ts) - start)
         entries = batch.last_seq - batch.first_seq + 1 - start

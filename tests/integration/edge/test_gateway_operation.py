@@ -73,6 +73,24 @@ def test_reload_without_loss(parts: Parts, gateway_for: MakeGateway, prefix: str
     gateway.wait_drained()
 
 
+def test_several_brokers_at_once(parts: Parts, gateway_for: MakeGateway, prefix: str, tmp_path: Path) -> None:
+    other = Mosquitto(tmp_path / "other")
+    gateway = gateway_for(f"sensors/{prefix}/#")
+    text = gateway.config.read_text().replace("[mqtt]", "[[mqtt]]")
+    gateway.config.write_text(text + f'[[mqtt]]\nurl = "{other.url}"\nsubscriptions = ["sensors/{prefix}/#"]\n')
+    gateway.start()
+    payloads = readings(600)
+    publish(parts[0].port, f"sensors/{prefix}/t", payloads[:400])
+    publish(other.port, f"sensors/{prefix}/t", payloads[200:])
+    accepted(gateway, 600)
+    wait_until(lambda: gateway.status()["duplicates_total"] == 200, 20, "what came over both")
+    gateway.wait_drained()
+    other.stop()
+    wait_until(lambda: not gateway.is_ready(), 20, "the loss of one to be shown")
+    publish(parts[0].port, f"sensors/{prefix}/t", readings(10, start=int(time.time() * 1000)))
+    accepted(gateway, 610)
+
+
 # -- TLS -----------------------------------------------------------------------------------------------------------
 
 
