@@ -9,12 +9,21 @@ from fieldstream_central.settings import load_settings
 Host = Annotated[str, typer.Option(help="address to listen on")]
 
 
-def api(host: Host = "127.0.0.1", port: int = 8000) -> None:
+def api(
+    host: Host = "127.0.0.1",
+    port: int = 8000,
+    reference: Annotated[bool, typer.Option("--reference", help="print docs/api.md and end")] = False,
+) -> None:
     """Serve the query API."""
     import uvicorn
 
     from fieldstream_central.serve.api.app import create_app
 
+    if reference:
+        from fieldstream_central.serve.api.reference import reference as page
+
+        typer.echo(page(), nl=False)
+        return
     uvicorn.run(create_app(load_settings()), host=host, port=port, access_log=False, log_level="info")
 
 

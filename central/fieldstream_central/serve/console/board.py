@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError
 log = logging.getLogger("fieldstream.console")
 
 _EVERY_S = 1.0
+_IDLE_EVERY_S = 4.0
 _METRICS_EVERY_S = 2.0
 _AUDIT_EVERY_S = 5.0
 _SENSORS_EVERY_S = 10.0
@@ -87,15 +89,16 @@ class Gatherer:
         self._due: dict[str, float] = {}
         self._figures: dict[str, float] = {}
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, watched: Callable[[], bool] = lambda: True) -> None:
+        """Until cancelled; slower while nobody watches."""
         while True:
             started = time.monotonic()
             try:
                 await self.gather()
             except Exception:  # the outermost loop: what failed is logged, the page says that data are old
                 log.exception("gathering failed")
-            await asyncio.sleep(max(0.1, _EVERY_S - (time.monotonic() - started)))
+            every_s = _EVERY_S if watched() else _IDLE_EVERY_S
+            await asyncio.sleep(max(0.1, every_s - (time.monotonic() - started)))
 
     async def gather(self) -> None:
         """One round."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nicegui import app, ui
+from nicegui import Client, app, ui
 
 from fieldstream_central.serve.api.models import Series
 from fieldstream_central.serve.api.params import Span
@@ -182,6 +182,10 @@ _MARK = (
 )
 
 
+def _watched() -> bool:
+    return any(client.has_socket_connection for client in Client.instances.values())
+
+
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serves the console until SIGTERM or SIGINT."""
     # Started by a test, NiceGUI would take itself for the thing tested and ask for its own test's port.
@@ -190,7 +194,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
     running: list[asyncio.Task[None]] = []
 
     async def start() -> None:
-        running.append(asyncio.create_task(gatherer.run(), name="gather"))
+        running.append(asyncio.create_task(gatherer.run(_watched), name="gather"))
 
     async def stop() -> None:
         for task in running:

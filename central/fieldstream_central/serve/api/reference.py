@@ -1,0 +1,46 @@
+"""docs/api.md from the OpenAPI document, so that it cannot fall behind."""
+
+from typing import Any
+
+from fieldstream_central.serve.api.app import create_app
+from fieldstream_central.settings import Settings
+
+
+def reference() -> str:
+    """The page as Markdown."""
+    document = create_app(Settings()).openapi()
+    lines = [
+        "# The query API",
+        "",
+        "<!-- Written by `fieldstream api --reference`; a test keeps it equal. -->",
+        document["info"]["description"].strip(),
+        "",
+        "`fieldstream api` serves it on port 8000; the OpenAPI document is at `/api/v1/openapi.json`.",
+        "`fieldstream token NAME --role viewer` makes a token; without any the API is open, which is meant for one",
+        "machine. Give it as `Authorization: Bearer TOKEN`.",
+        "",
+        "```",
+        "curl 'http://127.0.0.1:8000/api/v1/series?device_id=pump-01&metric=temperature&points=100'",
+        "```",
+    ]
+    for path, methods in document["paths"].items():
+        operation = methods["get"]
+        lines += ["", f"## GET {path}", "", f"{operation['summary']}.", ""]
+        if operation.get("description"):
+            lines += [operation["description"], ""]
+        if parameters := operation.get("parameters"):
+            lines += ["| parameter | | meaning |", "|---|---|---|"]
+            lines += [_parameter(parameter) for parameter in parameters]
+    return "\n".join(lines) + "\n"
+
+
+def _parameter(parameter: dict[str, Any]) -> str:
+    schema = parameter["schema"]
+    kinds = [schema, *schema.get("anyOf", [])]
+    choices = next((kind["enum"] for kind in kinds if "enum" in kind), None)
+    kind = " \\| ".join(choices) if choices else next((one["type"] for one in kinds if "type" in one), "")
+    bounds = [f"{word} {schema[key]}" for word, key in (("from", "minimum"), ("to", "maximum")) if key in schema]
+    default = schema.get("default")
+    notes = [kind, *bounds, "required" if parameter.get("required") else f"default {default}" if default else ""]
+    meaning = parameter.get("description", "").replace("\n", " ")
+    return f"| `{parameter['name']}` | {', '.join(note for note in notes if note)} | {meaning} |"
