@@ -180,7 +180,7 @@ def compile_functions() -> None:
     shutil.rmtree(classes, ignore_errors=True)
     classes.mkdir(parents=True)
     sources = [source for source in function_sources() if source.suffix == ".java"]
-    run("javac", "--release", "17", "-cp", f"{FLINK_HOME}/lib/*", "-d", classes, *sources)
+    run("javac", "-parameters", "--release", "17", "-cp", f"{FLINK_HOME}/lib/*", "-d", classes, *sources)
     shutil.copytree(ROOT / "schemas/fieldstream_schemas/avro", classes / "avro")
     shutil.make_archive(str(FUNCTION_JAR.with_suffix("")), "zip", classes)
     FUNCTION_JAR.with_suffix(".zip").replace(FUNCTION_JAR)

@@ -54,6 +54,8 @@ def job_configuration(settings: Settings, *, name: str, restore_from: str | None
         "rest.address": host,
         "rest.port": port,
         "pipeline.name": name,
+        # Said here, or a client takes the number of its own cores.
+        "parallelism.default": str(settings.parallelism),
         "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
         # Flink takes the list apart twice, at commas and at colons, and each time one layer of quotes goes.
         "pipeline.global-job-parameters": ",".join(f"'{key}:''{value}'''" for key, value in parameters.items()),

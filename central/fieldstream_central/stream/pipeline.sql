@@ -42,12 +42,10 @@ WITH (
   'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
 );
 
--- A correction is written as a deletion and a new row: consumers of this topic pass over the null values.
-CREATE TEMPORARY TABLE windows (
-  `key` STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', PRIMARY KEY (`key`) NOT ENFORCED
-) WITH (
-  'connector' = 'upsert-kafka', 'topic' = 'windows', 'properties.bootstrap.servers' = '$kafka',
-  'key.format' = 'raw', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+CREATE TEMPORARY TABLE windows (`key` STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
+WITH (
+  'connector' = 'kafka', 'topic' = 'windows', 'properties.bootstrap.servers' = '$kafka',
+  'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
   'properties.partitioner.class' = 'fieldstream.DevicePartitioner',
   'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
 );
@@ -66,11 +64,14 @@ FROM readings_raw AS raw_, LATERAL TABLE(decode_reading(raw_.`value`, raw_.event
 -- 3. Deduplicate. Within (gateway, epoch, device) seq only rises, so what is not above all before it has
 --    been here already: an uplink that did not hear the broker's receipt sends again.
 
+CREATE TEMPORARY VIEW valid AS
+SELECT * FROM decoded WHERE reason IS NULL;
+
 CREATE TEMPORARY VIEW readings AS
-SELECT * FROM (
-  SELECT *, previous_max(seq) OVER (PARTITION BY gateway_id, epoch, device_id ORDER BY arrival) AS seq_before
-  FROM decoded WHERE reason IS NULL
-) WHERE seq_before IS NULL OR seq > seq_before;
+SELECT gateway_id, epoch, device_id, seq, metric, ts, `value`, unit, quality, flags, operator, received_at,
+  event_time
+FROM first_of_seq(
+  reading => TABLE valid PARTITION BY (gateway_id, epoch, device_id), on_time => DESCRIPTOR(event_time), uid => 'first');
 
 -- 4. Every valid reading, enriched and pseudonymised, however late.
 
@@ -83,22 +84,20 @@ SELECT r.device_id,
   r.event_time
 FROM readings AS r, LATERAL TABLE(asset_row(r.device_id, r.metric)) AS a;
 
--- 5. Windows by event time. The group window, because only it sends corrections for late readings.
+-- 5. Windows by event time, corrected by a row with a higher revision when readings come late.
+
+CREATE TEMPORARY VIEW window_input AS
+SELECT device_id, metric, event_time, `value` FROM readings
+UNION ALL
+SELECT gateway_id, SUBSTRING(gateway_id, 1, 0), event_time, CAST(CHAR_LENGTH(gateway_id) AS DOUBLE) FROM heartbeats;
 
 INSERT INTO windows
 SELECT device_id || '/' || metric || '/' || CAST(start_ms AS STRING),
   encode_record('window', device_id, metric, start_ms, start_ms + $window_s * 1000, stats, asset_of(device_id, metric)),
   TO_TIMESTAMP_LTZ(start_ms + $window_s * 1000, 3)
-FROM (
-  SELECT device_id, metric, MIN(ts - MOD(ts, $window_s * 1000)) AS start_ms, window_stats(`value`, ts) AS stats
-  FROM (
-    SELECT device_id, metric, event_time, `value`, ts FROM readings
-    UNION ALL
-    SELECT gateway_id, SUBSTRING(gateway_id, 1, 0), event_time, CAST(CHAR_LENGTH(gateway_id) AS DOUBLE), CAST(0 AS BIGINT)
-    FROM heartbeats
-  )
-  GROUP BY device_id, metric, TUMBLE(event_time, INTERVAL '$window_s' SECOND)
-)
+FROM corrected_windows(
+  reading => TABLE window_input PARTITION BY (device_id, metric), sizeMs => $window_s * 1000,
+  latenessMs => $allowed_lateness_s * 1000, on_time => DESCRIPTOR(event_time), uid => 'windows')
 WHERE metric <> '';
 
 -- 6. What could not be read.
