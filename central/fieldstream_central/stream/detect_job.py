@@ -164,7 +164,7 @@ def prepare(settings: Settings, *, restore_from: str | None) -> StatementSet:
         table_env.execute_sql(statement)
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     function = DetectAnomalies(
-        DetectionConfig.load(settings.detection_file) if settings.detection_file else DetectionConfig.default(),
+        DetectionConfig.load(settings.detection_file) if settings.detection_file else DetectionConfig(),
         settings.schema_cache.absolute(),
         settings.registry,
         registry.wait_for_id(ANOMALIES),
