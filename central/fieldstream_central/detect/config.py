@@ -82,7 +82,7 @@ class DetectionConfig:
     """All layers, planned maintenance, and optionally a second set that runs in the shadow."""
 
     all: SensorSettings = field(default_factory=SensorSettings)
-    layers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: shipped_layers())
+    layers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: shipped_layers())  # noqa: PLW0108 - defined below
     maintenance: tuple[Maintenance, ...] = ()
     shadow: "DetectionConfig | None" = None
     plug_ins: tuple[str, ...] | None = None  # entry points to load; None: all that are installed

@@ -15,9 +15,9 @@ from fieldstream_central.detect.packing import State
 from fieldstream_central.detect.past import Past
 from fieldstream_central.detect.tail import Tail
 
-MIN_RATIO = 1.8
+MIN_RATIO, MIN_RATIO_SINGLE = 1.8, 2.0  # where windows hold many readings, and where they hold one
 _CALM_RATIO = 1.4
-_CLIP_RATIO = 3.0
+_CLIP_RATIO = 4.0
 _CHATTER_SHAPE = 0.42
 _STEPS = 12
 
@@ -43,7 +43,7 @@ class NoiseDetector(State):
         many = window.count >= 4
         # Clipped, so that the two or three windows that a step of the process touches are not enough.
         bounded = min(noise, _CLIP_RATIO * (self.reference if self.holding else learned))
-        self.recent += (bounded - self.recent) * (0.2 if many else 0.1)
+        self.recent += (bounded - self.recent) * (0.25 if many else 0.1)
         if self.recent > _CALM_RATIO * learned:
             self.raised_at = float(window.window_end)
         if self.holding:
@@ -54,11 +54,11 @@ class NoiseDetector(State):
         excess = self.recent / learned - 1.0
         excess = max(0.0, excess)
         tail = self.tail
-        if excess > tail.threshold and excess > MIN_RATIO - 1.0:
+        if excess > tail.threshold and excess > (MIN_RATIO if many else MIN_RATIO_SINGLE) - 1.0:
             self.over += 1.0
             if self.over == 1.0:
                 self.since = float(window.last_ts)
-            if self.over >= (2.0 if many else 4.0):
+            if self.over >= (2.0 if many else 6.0):
                 self.reference = learned
                 return self._finding(window)
             return None

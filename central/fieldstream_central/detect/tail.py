@@ -16,6 +16,7 @@ from fieldstream_central.detect.packing import State
 _LN_P1 = -math.log(0.05)
 _LN_P2 = -math.log(0.005)
 _FIRST = 7  # values before any judgement
+_EARLY_GROWTH = 1.4
 _EARLY = 40  # up to here quantiles follow from the largest value, beyond they are tracked
 _MEMORY = 4000.0  # values; older ones fade
 _PRIOR_SHAPE = 1.15  # between exponential (1) and Gaussian (2)
@@ -43,6 +44,8 @@ class Tail(State):
         n = self.n + weight
         self.n = n
         if n <= _EARLY:
+            if n > _FIRST:
+                value = min(value, _EARLY_GROWTH * self.largest)  # it may be a fault on its way up
             self.largest = max(self.largest, value)
             if n >= _FIRST:
                 # The largest of n values stands at a probability of about 1/(n+1).
