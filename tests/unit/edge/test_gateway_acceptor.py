@@ -341,3 +341,24 @@ def test_whatever_is_sent_ends_as_readings_or_dead_letters(payload: bytes, topic
         assert rig.spool.last_seq == len(rig.readings()) + len(rig.dead())
         assert rig.spool.last_seq >= 1
         rig.spool.close()
+
+
+def test_clock_set_back_an_hour_loses_nothing_and_shows(rig: Rig) -> None:
+    rig.send("sensors/d/t", reading(NOW - 5, 1), 1)
+    rig.now -= 3_600_000
+    for number in range(3):
+        rig.send("sensors/d/t", reading(NOW + 1000 + number, 2 + number), 2 + number)
+    rig.restart()
+    assert [value for *_, value in rig.readings()] == [1.0, 2.0, 3.0, 4.0]
+    assert [flags for _, flags in rig.qualities()] == [0, 4, 4, 4]
+    assert rig.acknowledged == [1, 2, 3, 4]
+    rig.now += 3_600_000
+    rig.send("sensors/d/t", reading(NOW - 5, 1), 5)
+    assert rig.counters.duplicates == 1
+
+
+def test_device_at_10_000_a_second_with_its_own_ts_is_accepted(rig: Rig) -> None:
+    for start in range(0, 10_000, 1000):
+        rig.take([Message("sensors/fast/t", reading(NOW - 10_000 + start + n, n).encode(), n + 1) for n in range(1000)])
+        rig.acceptor.commit()
+    assert rig.counters.readings == 10_000
