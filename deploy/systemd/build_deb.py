@@ -7,6 +7,7 @@ Dependencies come as wheels from the configured package index, for Debian 12's P
 """
 
 import argparse
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -69,12 +70,12 @@ def wheels(directory: Path, arch: str, cache: Path | None = None) -> list[Path]:
         ]
         subprocess.run([*command, str(ROOT / project)], check=True)
     own = list(directory.glob("*.whl"))
-    kept = cache / arch if cache else None
+    names = _requirements()
+    kept = cache / f"{arch}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:12]}" if cache else None
     if kept and kept.exists():
         return own + sorted(kept.glob("*.whl"))
     others = kept or directory
     platforms = [option for name in _PLATFORMS[arch] for option in ("--platform", name)]
-    names = _requirements()
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", "--no-deps", "--python-version", "3.11",
          "--implementation", "cp", *platforms, "-d", str(others), *names],

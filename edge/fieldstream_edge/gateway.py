@@ -194,7 +194,13 @@ class Gateway:
             "delivered": self.counters.delivered,
             "reasons": dict(self.counters.reasons),
             "flags": dict(self.counters.flags),
+            "worst_clocks": self._worst_clocks(),
         }
+
+    def _worst_clocks(self) -> dict[str, int]:
+        """Devices whose event times are furthest ahead of the receive time, or behind it, in ms."""
+        offsets = self._acceptor.clock_offsets.copy()
+        return {device: offsets[device] for device in sorted(offsets, key=lambda each: -abs(offsets[each]))[:5]}
 
     def metrics(self) -> str:
         """Metrics in Prometheus text format."""

@@ -134,5 +134,7 @@ def lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     pairs += [(f"Flagged {flag}", f"{count:,}") for flag, count in sorted(status["flags"].items())]
     if status["clock_offset_ms"] is not None:
         pairs.append(("Device clocks against ours", f"{status['clock_offset_ms']:+,.0f} ms"))
+    wrong = [(device, offset) for device, offset in status["worst_clocks"].items() if abs(offset) > 5000]
+    pairs += [(f"  clock of {device}", f"{offset / 1000:+,.0f} s") for device, offset in wrong]
     pairs += [("Memory", f"{status['memory_bytes'] / 1e6:,.0f} MB"), ("Version", status["version"])]
     return pairs

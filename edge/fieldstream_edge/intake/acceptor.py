@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, names
+from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, Flag, names
 
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.event_time import OLDEST_MS, judge
@@ -26,6 +26,8 @@ from fieldstream_edge.spool.ledger import Spool
 log = logging.getLogger(__name__)
 PAYLOAD_KEPT = 64 * 1024
 _ROUTES = 50_000  # topics kept decoded; beyond it the cache starts anew
+_REPLACED = Flag.TS_ABSENT | Flag.TS_ABSURD | Flag.TS_FUTURE
+_CLOCKS = 1000  # devices whose clock offset is remembered
 _BATCH_READINGS = 20_000
 _BATCH_DEAD_BYTES = 2 << 20
 _QUALITIES = {GOOD: GOOD, UNCERTAIN: UNCERTAIN, BAD: BAD}
@@ -86,6 +88,7 @@ class Acceptor:
         self._pending = _Pending()
         self._received = 0  # receive time of the messages being taken in, ms
         self._horizon = 0  # event times beyond it are in the future
+        self.clock_offsets: dict[str, int] = {}  # event time minus receive time, ms, of devices seen last
         self.offset_samples: list[int] = []  # event time minus receive time, ms, of some recent readings
 
     # -- under the lock ----------------------------------------------------------------------------------------
@@ -138,8 +141,16 @@ class Acceptor:
         for flags in pending.flagged:
             for name in names(flags):
                 counters.flags[name] += 1
-        if batch.ts:
-            self.offset_samples = [batch.ts[-1] - batch.received[-1], *self.offset_samples[:99]]
+        if batch.ts and not batch.descriptors[-1].flags & _REPLACED:
+            self._note_clock(batch.descriptors[-1].device_id, batch.ts[-1] - batch.received[-1])
+
+    def _note_clock(self, device_id: str, offset_ms: int) -> None:
+        """One sample per commit is enough to see a clock that is wrong."""
+        self.offset_samples = [offset_ms, *self.offset_samples[:99]]
+        self.clock_offsets.pop(device_id, None)
+        self.clock_offsets[device_id] = offset_ms
+        if len(self.clock_offsets) > _CLOCKS:
+            del self.clock_offsets[next(iter(self.clock_offsets))]
 
     def commands(self) -> list[tuple[str, bytes]]:
         """(topic, payload) of messages that should be published: Sparkplug's requests for a rebirth."""
@@ -233,6 +244,8 @@ class Acceptor:
                 detail = "more than 1,000 readings a second without a usable ts; let the device send its own ts"
                 self._refuse_item(message, series, "rate-limit", detail)
                 return True
+            if isinstance(item.ts, int | float) and replaced == Flag.TS_FUTURE:
+                self._note_clock(series.device_id, int(min(item.ts, 1e15)) - self._received)
             flags |= replaced
             level = UNCERTAIN if level == GOOD else level
         elif ts <= series.max_ts:

@@ -13,6 +13,7 @@ from integration.edge.test_gateway_on_real_parts import publish, readings
 from systemd.build_deb import wheels
 
 _NAME = "fieldstream-gateway"
+_WHEELS = ROOT / "var" / "gateway-wheels"  # kept, so that only the first run downloads
 _STATE, _SETTINGS = Path("/var/lib/fieldstream"), Path("/etc/fieldstream")
 
 
@@ -50,7 +51,7 @@ def packages(tmp_path: Path) -> dict[str, str]:
             "--out",
             str(tmp_path),
             "--cache",
-            str(tmp_path / "wheels"),
+            str(_WHEELS),
             ok=False,
         )
         if done.returncode and "pip" in done.stderr:
@@ -134,7 +135,7 @@ def test_all_dependencies_have_wheels_for_both_architectures(tmp_path: Path) -> 
         directory = tmp_path / arch
         directory.mkdir()
         try:
-            found = wheels(directory, arch)
+            found = wheels(directory, arch, _WHEELS)
         except subprocess.CalledProcessError as error:
             if "download" in error.cmd:
                 pytest.fail(f"a dependency has no wheel for {arch}")

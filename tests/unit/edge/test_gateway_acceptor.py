@@ -362,3 +362,11 @@ def test_device_at_10_000_a_second_with_its_own_ts_is_accepted(rig: Rig) -> None
         rig.take([Message("sensors/fast/t", reading(NOW - 10_000 + start + n, n).encode(), n + 1) for n in range(1000)])
         rig.acceptor.commit()
     assert rig.counters.readings == 10_000
+
+
+def test_device_whose_clock_is_wrong_is_named(rig: Rig) -> None:
+    rig.send("sensors/right/t", reading(NOW - 3, 1))
+    rig.send("sensors/wrong/t", reading(NOW + 7_200_000, 1))
+    rig.send("sensors/right/t", reading(NOW - 2, 1))
+    assert rig.acceptor.clock_offsets["wrong"] == 7_200_000
+    assert rig.acceptor.clock_offsets["right"] == -2
