@@ -15,7 +15,7 @@ SELECT count() AS buckets, countIf(k.count != t.n OR k.windows != t.windows_ OR 
     OR k.first != t.first_ OR k.last != t.last_ OR abs(k.mean - t.mean_) > 1e-9 * greatest(1, abs(t.mean_))
     OR abs(k.stddev - t.stddev_) > 1e-6 * greatest(1, abs(t.mean_))) AS wrong,
     toString(minIf(greatest(t.bucket_start, k.bucket_start), k.count != t.n)) AS earliest
-FROM (WITH parts AS (SOURCE AND at < now64(3) - toIntervalSecond({settled:UInt32} + {width:UInt32}))
+FROM (WITH parts AS (SOURCE)
     SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start) AS t
 FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}) AS k
     ON k.device_id = t.device_id AND k.metric = t.metric AND k.bucket_start = t.bucket_start

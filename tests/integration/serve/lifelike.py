@@ -112,7 +112,10 @@ class Plant:
         if lines:
             settings = {"date_time_input_format": "best_effort"}
             body = "\n".join(lines).encode()
-            self.clickhouse.insert("INSERT INTO fieldstream.readings_data FORMAT JSONEachRow", body, settings)
+            columns = ", ".join(json.loads(lines[0]))
+            self.clickhouse.insert(
+                f"INSERT INTO fieldstream.readings_data ({columns}) FORMAT JSONEachRow", body, settings
+            )
         return len(lines)
 
     def windows(self, start_s: float, end_s: float) -> None:

@@ -63,6 +63,15 @@ def test_the_first_accepted_of_two_values_stands(chain: Chain, loader: LoaderPro
     chain.feed.send(READINGS_CLEAN, [early])
     eventually(lambda: chain.count("device_id = 'two' AND value = 1.0") == 1)
     assert chain.count("device_id = 'two'") == 1
+    with chain.store.client() as clickhouse:
+        (row,) = clickhouse.rows(
+            "SELECT toUnixTimestamp64Milli(received_at) AS received, toUnixTimestamp64Milli(ts) AS ts, unit, quality, "
+            "site, asset_type, seq FROM fieldstream.readings WHERE device_id = 'two'"
+        )
+    assert row == {
+        **{"received": early["received_at"], "ts": early["ts"], "unit": "Cel", "quality": "good", "site": "north"},
+        **{"asset_type": "pump", "seq": 1},
+    }
 
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "too-long", "no-frame", "empty"])

@@ -3,6 +3,7 @@
 import math
 import random
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -155,6 +156,13 @@ def test_verify_finds_a_rollup_that_is_off_and_says_which(clickhouse: ClickHouse
     )
     (problem,) = [one for one in verify(clickhouse, settled_s=0) if "3600" in one]
     assert "1 of " in problem
+
+
+def test_verify_finds_nothing_wrong_with_days_that_are_still_recent(clickhouse: ClickHouse) -> None:
+    now_ms = int(time.time() * 1000)
+    put_windows(clickhouse, [("d", now_ms - number * 1_200_000, float(number)) for number in range(1, 150)])
+    settle(Rollup(clickhouse, settled_after_s=0))
+    assert verify(clickhouse) == []
 
 
 def test_verify_finds_a_window_that_is_off(clickhouse: ClickHouse) -> None:
