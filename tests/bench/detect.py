@@ -31,7 +31,7 @@ AMPLITUDE_TEST_SEED, AMPLITUDE_DEV_SEED = 7201, 121
 NAB_FOLDER = Path("../shared/nab")
 EIGHT_HOURS_MS = 8 * 3_600_000
 HIGHER, LOWER = 1, -1
-# name: (must, goal, direction)
+# Each figure with what it must reach, its goal, and which way is better.
 FIGURES = {
     "nab_standard": (63, 70, HIGHER),
     "recall": (0.92, 0.95, HIGHER),

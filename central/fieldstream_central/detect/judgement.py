@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldstream_central.detect.mates import DAY_MS, MateModel
-from fieldstream_central.detect.residuals import BLIP_BLOCKS, FLOOR, KINDS, RING, Suspicion
+from fieldstream_central.detect.residuals import BLIP_BLOCKS, FLOOR, JUMP_RECENT, KINDS, RING, Suspicion
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,6 +24,7 @@ VOTE_FROM = 3.0  # residual scales by which a mate should have moved before its 
 VOTES_NEEDED = 1.5
 SILENT_BLOCKS = 3.0
 SETTLE_MS = 45 * 60_000
+COST_MOST = 400.0
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
 _BACK_SHARE = 0.5
@@ -64,7 +65,7 @@ def judge_block(
     verdicts, suspects, silenced = _look(
         model, standard, features, residual, predicted, at_ms=at_ms, accept_ms=accept_ms
     )
-    culprits = _culprits(model, suspects, features, filled, standard, at_ms=at_ms) if suspects else {}
+    culprits = _culprits(model, suspects, features, silenced) if suspects else {}
     for member, suspicion in culprits.items():
         silenced[member] = True
         model.tests[member].accuse(suspicion, max(TRIAL_MS / model.block_ms, 3.0), float(predicted[member]))
@@ -201,41 +202,58 @@ def _weight(model: MateModel) -> float:
 
 
 def _culprits(
-    model: MateModel,
-    suspects: dict[int, Suspicion],
-    features: Floats,
-    filled: Floats,
-    standard: Floats,
-    *,
-    at_ms: float,
+    model: MateModel, suspects: dict[int, Suspicion], features: Floats, silenced: list[bool]
 ) -> dict[int, Suspicion]:
-    """Of all who look wrong, those who are: one at a time is set aside and the others judged without it."""
-    weighed = {
-        member: suspicion.ratio / math.sqrt(max(1.0, model.distance(member, features) / 4.0))
-        for member, suspicion in suspects.items()
+    """Who, of all members, accounts best for what the suspects show; nobody, if it is the plant.
+
+    If member c is off by d, every mate's prediction is off by d times its weight for c. So for each c the offset
+    that its own residual shows is taken out of everybody's residual; the smallest remainder names the culprit.
+    """
+    strongest = max(suspects, key=lambda member: suspects[member].ratio)
+    weighed = suspects[strongest].ratio / math.sqrt(max(1.0, model.distance(strongest, features) / 4.0))
+    if len(model.members) == 1:
+        return suspects if weighed > 1.0 else {}
+    judged = [m for m, test in enumerate(model.tests) if test.ring and not test.held and not test.on_trial]
+    recent = np.zeros(len(model.members))
+    offsets = np.zeros((len(model.members), 3))
+    scales = np.array([max(test.scale, 1e-9) for test in model.tests])
+    for member in judged:
+        test = model.tests[member]
+        recent[member] = sum(test.ring[-JUMP_RECENT:]) / len(test.ring[-JUMP_RECENT:]) * test.scale
+        offsets[member] = (recent[member], test.short * test.scale, test.long * test.scale)
+    costs = {
+        member: _remainder(model, member, judged, recent=recent, offsets=offsets, scales=scales) for member in judged
     }
-    first = max(weighed, key=lambda member: weighed[member])
-    if weighed[first] <= 1.0:
-        return {}
-    without = _without(model, filled, first)
-    _, predicted = model.predict(without, at_ms)
-    remaining: dict[int, Suspicion] = {}
-    for member in suspects:
-        if member != first:
-            test = model.tests[member]
-            test.amend(float(standard[member] - predicted[member]))
-            suspicion = test.suspicion()
-            if suspicion.ratio > 1.0 and abs(test.ring[-1]) > 0.5 * suspicion.size:
-                remaining[member] = suspicion
+    culprit = min(costs, key=lambda member: costs[member])
+    before = float(sum(min((recent[m] / scales[m]) ** 2, COST_MOST) for m in judged))
+    size = abs(recent[culprit] / scales[culprit])
     accused = sum(test.on_trial for test in model.tests)
-    if 1 + len(remaining) + accused >= max(3, math.ceil(len(model.members) / 2)):
-        _new_regime(model)
+    if costs[culprit] > max(0.5 * before, 4.0 * len(judged)) or accused + 1 > max(2, len(model.members) / 2):
+        if len(suspects) + accused >= max(2, math.ceil(len(model.members) / 2)):
+            _new_regime(model)
         return {}
+    if culprit not in suspects and (size < FLOOR or weighed <= 1.0):
+        return {}
+    suspicion = suspects.get(culprit) or Suspicion(suspects[strongest].kind, suspects[strongest].ratio, size)
     for member in suspects:
-        if member != first:
+        if member != culprit:
             model.tests[member].forget_recent()
-            model.tests[member].quiet = float(RING)
-    return {first: suspects[first]}
+            silenced[member] = True
+    return {culprit: suspicion}
+
+
+def _remainder(
+    model: MateModel, culprit: int, judged: list[int], *, recent: Floats, offsets: Floats, scales: Floats
+) -> float:
+    """What is left of all residuals if `culprit` is off by what its own residual shows."""
+    count = len(model.members)
+    own = [culprit, count + culprit, 2 * count + culprit]
+    explained = model.weights[:, own] @ offsets[culprit]
+    left = 0.0
+    for member in judged:
+        if member != culprit:
+            left += min(((recent[member] + explained[member]) / scales[member]) ** 2, COST_MOST)
+    return float(left)
 
 
 def _new_regime(model: MateModel, *, everyone: bool = False) -> None:
