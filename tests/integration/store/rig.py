@@ -86,6 +86,10 @@ class Process:
         self._process.kill()
         self._process.wait()
 
+    def wait(self, timeout_s: float = 20.0) -> int:
+        """Waits until it ends by itself; the exit status."""
+        return self._process.wait(timeout_s)
+
     def stop(self, timeout_s: float = 20.0) -> int:
         """SIGTERM and wait; the exit status."""
         if self._process.poll() is None:

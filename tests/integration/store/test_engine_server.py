@@ -129,4 +129,4 @@ def test_a_second_server_on_the_same_data_is_refused_with_words(store: Store, tm
     args = ["--path", str(data), "--port", str(free_port())]
     process = Process([sys.executable, "-m", "fieldstream_central.store.embedded", *args], tmp_path / "log")
     eventually(lambda: "cannot serve" in process.output(), timeout_s=20)
-    assert process.stop() == 1
+    assert process.wait() == 1
