@@ -87,7 +87,11 @@ def test_package_is_installed_run_upgraded_and_removed(
     def start() -> Process:
         command = ["setpriv", "--reuid=fieldstream", "--regid=fieldstream", "--init-groups", _NAME, "run"]
         process = Process(command, tmp_path / "gateway.log")
-        wait_until(lambda: "Kafka" in run(_NAME, "status", ok=False).stdout, 20, (tmp_path / "gateway.log").read_text())
+        wait_until(
+            lambda: "Readings accepted" in run(_NAME, "status", ok=False).stdout,
+            20,
+            (tmp_path / "gateway.log").read_text(),
+        )
         return process
 
     process = start()
