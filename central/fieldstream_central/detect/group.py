@@ -60,6 +60,7 @@ class Group:
             size = abs(shift.size) / self.model.scale[series.member] / test.scale
             ratio = abs(shift.size) / shift.tail.threshold
             level = (shift.reference - self.model.center[series.member]) / self.model.scale[series.member]
+            level -= self.model.bias[series.member]
             test.accuse(Suspicion("level-shift", ratio, size), max(TRIAL_MS / self.model.block_ms, 3.0), float(level))
 
     def _predicted(self, series: SeriesDetection) -> bool:

@@ -273,7 +273,7 @@ def _standing(model: MateModel, member: int, residual: float, at_ms: float, acce
         test.over((at_ms - test.held_since) / model.block_ms)
         return [Verdict(member, None)]
     if at_ms - test.held_since > accept_ms:
-        model.release(member, residual)
+        model.accept(member, residual)
         test.forget_recent()
         test.quiet = 2.0 * RING
         return [Verdict(member, None)]
@@ -286,5 +286,5 @@ def _in_units(model: MateModel, verdict: Verdict, values: Floats, predicted: Flo
     if suspicion is None:
         return verdict
     band = suspicion.size / suspicion.ratio * model.tests[member].scale * model.scale[member]
-    expected = model.center[member] + model.scale[member] * predicted[member]
+    expected = model.center[member] + model.scale[member] * (predicted[member] + model.bias[member])
     return Verdict(member, suspicion, float(values[member]), float(expected), float(band))

@@ -59,6 +59,7 @@ class MateModel:
         self.lagged_raw = np.zeros((0, 2))  # of what is measured
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
+        self.bias = np.zeros(0)  # offsets accepted as normal, model units
         self.reach = np.zeros(0)  # largest size of believed values: predictions beyond twice that are cut
         self.regime_left = 0  # blocks of fast learning after a change of regime
         self.changed = False
@@ -133,6 +134,7 @@ class MateModel:
         self.lagged_raw = np.zeros((len(self.members), 2))
         self.moments = np.zeros((size, size))
         self.reach = np.ones(len(self.members))
+        self.bias = np.zeros(len(self.members))
         for number, row in enumerate(np.where(known, (history - self.center) / self.scale, 0.0)):
             self._learn(self._features(row, (self.block - len(history) + number) * self.block_ms))
             self._follow(row)
@@ -222,7 +224,7 @@ class MateModel:
 
     def standardise(self, values: Floats) -> Floats:
         """Values in the units of the model."""
-        return np.asarray((values - self.center) / self.scale)
+        return np.asarray((values - self.center) / self.scale - self.bias)
 
     def predict(self, standard: Floats, at_ms: float) -> tuple[Floats, Floats]:
         """Features and predictions; missing values must be filled."""
@@ -249,12 +251,10 @@ class MateModel:
         self._learn(self._features(filled, at_ms))
         self._follow(filled)
 
-    def release(self, member: int, residual: float) -> None:
-        """A lasting offset becomes the new normal: it moves into the constant."""
-        if self.ready:
-            self.weights[member, -1] += residual
-            self.moments[member, -1] += residual * self.moments[-1, -1]
-            self.moments[-1, member] = self.moments[member, -1]
+    def accept(self, member: int, residual: float) -> None:
+        """A lasting offset becomes the new normal: from now on it is taken off the member's values."""
+        self.bias[member] += residual
+        self.lagged[member] = self.lagged_raw[member] = self.lagged_raw[member] - residual
 
     def last_ts(self, member: int) -> int:
         """Event time of the member's last reading."""
@@ -274,6 +274,7 @@ class MateModel:
             numbers += [
                 *self.center,
                 *self.scale,
+                *self.bias,
                 *self.reach,
                 *self.lagged.ravel(),
                 *self.lagged_raw.ravel(),
@@ -310,7 +311,7 @@ class MateModel:
             test.restore(numbers)
         self._warm = rest["warm"]
         if rest["started"]:
-            self.center, self.scale, self.reach = take(count), take(count), take(count)
+            self.center, self.scale, self.bias, self.reach = (take(count) for _ in range(4))
             self.lagged = take(2 * count).reshape(count, 2)
             self.lagged_raw = take(2 * count).reshape(count, 2)
             self.moments = np.zeros((size, size))

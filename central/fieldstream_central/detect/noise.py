@@ -18,14 +18,16 @@ from fieldstream_central.detect.tail import Tail
 MIN_RATIO, MIN_RATIO_SINGLE = 1.8, 2.0  # where windows hold many readings, and where they hold one
 _CALM_RATIO = 1.4
 _CLIP_RATIO = 4.0
+_HESITATIONS = 30.0
 _CHATTER_SHAPE = 0.42
 _STEPS = 12
+_COARSE_NOISES = 2.5
 
 
 class NoiseDetector(State):
     """Noise increase and chattering of one series."""
 
-    FIELDS = ("recent", "reference", "since", "holding", "over", "raised_at")
+    FIELDS = ("recent", "reference", "since", "holding", "over", "raised_at", "hesitated")
     PARTS = ("tail",)
     __slots__ = (*FIELDS, "tail")
     name, version = "noise", "1"
@@ -33,6 +35,7 @@ class NoiseDetector(State):
     def __init__(self) -> None:
         self.recent = self.reference = self.since = self.holding = self.over = 0.0
         self.raised_at = -math.inf
+        self.hesitated = 0.0
         self.tail = Tail()
 
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
@@ -63,6 +66,10 @@ class NoiseDetector(State):
                 return self._finding(window)
             return None
         self.over = 0.0
+        if excess > 0.4 * tail.threshold and self.hesitated < _HESITATIONS:
+            self.hesitated += 1.0  # the average may be on its way up: not learned until it has lasted
+            return None
+        self.hesitated = max(0.0, self.hesitated - 0.1)
         tail.learn(excess, past.ln_p)
         return None
 
@@ -141,7 +148,7 @@ class ResolutionDetector(State):
         coarse = smallest / noise if noise > 0.0 else 0.0
         tail = self.tail
         self.seen += 1.0
-        if coarse > tail.threshold and coarse > 1.5 and coarse > 4.0 * self.usual and self.seen > _STEPS:
+        if coarse > tail.threshold and coarse > _COARSE_NOISES and coarse > 4.0 * self.usual and self.seen > _STEPS:
             self.holding, self.since = smallest, float(window.last_ts)
             return self._finding()
         self.usual += (coarse - self.usual) / min(self.seen, 200.0)
