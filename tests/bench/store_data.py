@@ -64,16 +64,23 @@ def make_windows(clickhouse: ClickHouse, from_s: int, to_s: int) -> None:
     )
 
 
+_ROLLUPS = """
+INSERT INTO fieldstream.rollups_data (width_s, device_id, metric, bucket_start, asset_id, unit, windows, count, mean,
+    stddev, min, max, first, last, first_ts, last_ts)
+WITH parts AS (SOURCE AND at >= {day:Date} AND at < {day:Date} + 1)
+SELECT {width:UInt32}, device_id, metric, bucket_start, asset, unit_, windows_, n, mean_, stddev_, lowest, highest,
+    first_, last_, first_ts_, last_ts_
+FROM (SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start)
+"""
+
+
 def make_rollups(clickhouse: ClickHouse) -> None:
-    """All roll-ups at once, by the same arithmetic as upkeep's."""
-    for width, below in LEVELS:
+    """All roll-ups, day by day, by the same arithmetic as upkeep's."""
+    days = clickhouse.rows("SELECT DISTINCT toString(toDate(window_start)) AS day FROM fieldstream.windows_data")
+    for day, (width, below) in [(row["day"], level) for level in LEVELS for row in days]:
         clickhouse.execute(
-            "INSERT INTO fieldstream.rollups_data (width_s, device_id, metric, bucket_start, asset_id, unit, windows, "
-            "count, mean, stddev, min, max, first, last, first_ts, last_ts) "
-            f"WITH parts AS ({source(below)}) SELECT {{width:UInt32}}, device_id, metric, bucket_start, asset, unit_, "
-            "windows_, n, mean_, stddev_, lowest, highest, first_, last_, first_ts_, last_ts_ "
-            f"FROM (SELECT {MERGED} FROM parts AS p GROUP BY device_id, metric, bucket_start)",
-            {"width": width, "below": below},
+            _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED),
+            {"width": width, "below": below, "day": day},
             _SETTINGS,
         )
     clickhouse.execute("TRUNCATE TABLE fieldstream.rollup_touches")

@@ -1,5 +1,8 @@
 """Whether what is stored is whole and agrees with itself: parts, windows against readings, roll-ups against windows."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.rollup import LEVELS, MERGED, source
 
@@ -10,14 +13,22 @@ SETTLED_S = 900
 
 _TABLES = "SELECT name FROM system.tables WHERE database = 'fieldstream' AND engine LIKE '%MergeTree' ORDER BY name"
 
+# What is looked at: all days of event time that have readings or windows.
+_DAYS = """
+SELECT toString(day) AS day FROM (SELECT DISTINCT toDate(ts) AS day FROM fieldstream.readings_data
+    UNION DISTINCT SELECT DISTINCT toDate(window_start) AS day FROM fieldstream.windows_data
+    UNION DISTINCT SELECT DISTINCT toDate(bucket_start) AS day FROM fieldstream.rollups_data) ORDER BY day
+"""
+
+# One day at a time: memory stays bounded however much is stored, and no bucket is wider than a day.
 _ROLLUPS = """
-SELECT count() AS buckets, countIf(k.count != t.n OR k.windows != t.windows_ OR k.min != t.lowest OR k.max != t.highest
+SELECT count() AS rows, countIf(k.count != t.n OR k.windows != t.windows_ OR k.min != t.lowest OR k.max != t.highest
     OR k.first != t.first_ OR k.last != t.last_ OR abs(k.mean - t.mean_) > 1e-9 * greatest(1, abs(t.mean_))
-    OR abs(k.stddev - t.stddev_) > 1e-6 * greatest(1, abs(t.mean_))) AS wrong,
-    toString(minIf(greatest(t.bucket_start, k.bucket_start), k.count != t.n)) AS earliest
-FROM (WITH parts AS (SOURCE)
+    OR abs(k.stddev - t.stddev_) > 1e-6 * greatest(1, abs(t.mean_))) AS wrong
+FROM (WITH parts AS (SOURCE AND at >= {day:Date} AND at < {day:Date} + 1)
     SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start) AS t
-FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}) AS k
+FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}
+        AND bucket_start >= {day:Date} AND bucket_start < {day:Date} + 1) AS k
     ON k.device_id = t.device_id AND k.metric = t.metric AND k.bucket_start = t.bucket_start
 WHERE greatest(t.bucket_start, k.bucket_start) + toIntervalSecond({width:UInt32}) < now64(3)
     - toIntervalSecond({settled:UInt32})
@@ -25,36 +36,64 @@ WHERE greatest(t.bucket_start, k.bucket_start) + toIntervalSecond({width:UInt32}
 
 # Windows are the stream's work and repair's: their count must be that of the readings.
 _WINDOWS = """
-SELECT countIf(w.count != t.n) AS wrong, count() AS windows, toString(minIf(t.at, w.count != t.n)) AS earliest
+SELECT countIf(w.count != t.n) AS wrong, count() AS rows
 FROM (SELECT device_id, metric, toDateTime64(toStartOfInterval(ts, INTERVAL 10 SECOND, 'UTC'), 3, 'UTC') AS at,
         toInt64(count()) AS n FROM fieldstream.readings
-      WHERE stored_at < now64(3) - toIntervalSecond({settled:UInt32})
+      WHERE ts >= {day:Date} AND ts < {day:Date} + 1 AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
         AND ts < now64(3) - toIntervalSecond({settled:UInt32} + 10)
       GROUP BY device_id, metric, at) AS t
-LEFT JOIN fieldstream.windows AS w ON w.device_id = t.device_id AND w.metric = t.metric AND w.window_start = t.at
+LEFT JOIN (SELECT * FROM fieldstream.windows WHERE window_start >= {day:Date} AND window_start < {day:Date} + 1) AS w
+    ON w.device_id = t.device_id AND w.metric = t.metric AND w.window_start = t.at
 """
+
+
+@dataclass
+class _Tally:
+    """How many rows of a kind were looked at, how many are off, and the first day that has one."""
+
+    rows: int = 0
+    wrong: int = 0
+    first_day: str = ""
+
+    def add(self, found: dict[str, Any], day: str) -> None:
+        self.rows += found["rows"]
+        self.wrong += found["wrong"]
+        if found["wrong"] and not self.first_day:
+            self.first_day = day
 
 
 def verify(clickhouse: ClickHouse, *, settled_s: int = SETTLED_S) -> list[str]:
     """What is wrong, in sentences; empty: nothing. Reads everything. Raises ClickHouseError."""
+    problems = _damaged_parts(clickhouse)
+    windows, rollups = _Tally(), {width: _Tally() for width, _ in LEVELS}
+    for row in clickhouse.rows(_DAYS, settings=_SETTINGS):
+        params: dict[str, object] = {"day": row["day"], "settled": settled_s}
+        windows.add(clickhouse.rows(_WINDOWS, params, _SETTINGS)[0], row["day"])
+        for width, below in LEVELS:
+            sql = _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED)
+            found = clickhouse.rows(sql, params | {"width": width, "below": below}, _SETTINGS)[0]
+            rollups[width].add(found, row["day"])
+    if windows.wrong:
+        problems.append(
+            f"windows: {windows.wrong} of {windows.rows} have not seen all their readings, the first on "
+            f"{windows.first_day}; repair takes up what was stored late"
+        )
+    problems += [
+        f"rollups of {width} s: {tally.wrong} of {tally.rows} differ from what they are made of, the first on "
+        f"{tally.first_day}"
+        for width, tally in rollups.items()
+        if tally.wrong
+    ]
+    return problems
+
+
+def _damaged_parts(clickhouse: ClickHouse) -> list[str]:
     problems = []
     for row in clickhouse.rows(_TABLES):
         check = f"CHECK TABLE fieldstream.{row['name']} SETTINGS check_query_single_value_result = 0"
-        for part in clickhouse.rows(check, settings=_SETTINGS):
-            if not part["is_passed"]:
-                problems.append(f"{row['name']}: part {part['part_path']} is damaged: {part['message']}")
-    (found,) = clickhouse.rows(_WINDOWS, {"settled": settled_s}, _SETTINGS)
-    if found["wrong"]:
-        problems.append(
-            f"windows: {found['wrong']} of {found['windows']} have not seen all their readings, "
-            f"the earliest at {found['earliest']}; repair takes up what was stored late"
-        )
-    for width, below in LEVELS:
-        sql = _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED)
-        (found,) = clickhouse.rows(sql, {"width": width, "below": below, "settled": settled_s}, _SETTINGS)
-        if found["wrong"]:
-            problems.append(
-                f"rollups of {width} s: {found['wrong']} of {found['buckets']} differ from what they are made of, "
-                f"the earliest at {found['earliest']}"
-            )
+        problems += [
+            f"{row['name']}: part {part['part_path']} is damaged: {part['message']}"
+            for part in clickhouse.rows(check, settings=_SETTINGS)
+            if not part["is_passed"]
+        ]
     return problems

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from fieldstream_central.serve.api import models
 from fieldstream_central.serve.api.access import add_token
 from fieldstream_central.serve.api.app import create_app
+from fieldstream_central.serve.client import ApiRefusedError, Fieldstream
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.rollup import Rollup
 from integration.serve.conftest import Scene
@@ -307,16 +308,24 @@ def test_with_tokens_nothing_is_told_without_one_and_roles_count(scene: Scene, t
     api.close()
 
 
-def test_new_readings_come_as_events(scene: Scene, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def served(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API as a process of its own."""
+    folder = tmp_path_factory.mktemp("api")
     port = free_port()
-    config = tmp_path / "settings.toml"
-    config.write_text(f'clickhouse = "{scene.store.url}"\n')
+    config = folder / "settings.toml"
+    config.write_text(f'clickhouse = "{scene.store.url}"\napi_tokens_file = "{folder}/none"\n')
     program = f"from fieldstream_central.serve.cli import api; api(port={port})"
-    process = Process([sys.executable, "-c", program], tmp_path / "log", {"FIELDSTREAM_CONFIG": str(config)})
+    process = Process([sys.executable, "-c", program], folder / "log", {"FIELDSTREAM_CONFIG": str(config)})
     url = f"http://127.0.0.1:{port}"
     eventually(lambda: httpx.get(f"{url}/healthz").status_code == 200, timeout_s=30)
+    yield url
+    assert process.stop() in (0, -15)  # uvicorn ends as asked, then by the signal itself
+
+
+def test_new_readings_come_as_events(served: str) -> None:
     events: list[dict[str, Any]] = []
-    with httpx.stream("GET", f"{url}/api/v1/live/readings", params=SENSOR, timeout=30) as answer:
+    with httpx.stream("GET", f"{served}/api/v1/live/readings", params=SENSOR, timeout=30) as answer:
         for line in answer.iter_lines():
             if line.startswith("data: "):
                 events.append(json.loads(line[6:]))
@@ -324,4 +333,22 @@ def test_new_readings_come_as_events(scene: Scene, tmp_path: Path) -> None:
                 break
     assert len({event["ts"] for event in events}) == 3
     assert [event["stored_at"] for event in events] == sorted(event["stored_at"] for event in events)
-    assert process.stop() in (0, -15)  # uvicorn ends as asked, then by the signal itself
+
+
+def test_the_python_client_returns_frames_and_walks_pages(served: str) -> None:
+    plant = Fieldstream(served)
+    end = datetime.now(UTC) - timedelta(minutes=10)
+    frame = plant.readings(*FAULTY, hours=0.5, end=end)
+    assert len(frame) > 500
+    assert str(frame.index.dtype).startswith("datetime64") and frame.index.is_monotonic_increasing
+    series = plant.series(*FAULTY, hours=0.5, end=end, points=50)
+    assert len(series) <= 50
+    assert series["max"].max() == frame["value"].max()
+    assert len(plant.windows(*FAULTY, hours=0.5, end=end)) > 150
+    assert plant.trust(*FAULTY, hours=0.5, end=end)["readings"] == len(frame)
+    assert [one["anomaly_id"] for one in plant.anomalies(limit=2)] == [f"anomaly-{n}" for n in range(1, 5)]
+    assert len(list(plant.sensors(limit=10))) == 24
+    assert {one["gateway_id"] for one in plant.completeness()} >= {"gw-east", "gw-west"}
+    with pytest.raises(ApiRefusedError, match="backwards") as refused:
+        plant.series(*FAULTY, start=end, end=end - timedelta(hours=1))
+    assert refused.value.field == "from"
