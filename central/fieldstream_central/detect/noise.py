@@ -19,6 +19,7 @@ MIN_RATIO, MIN_RATIO_SINGLE = 1.8, 2.0  # where windows hold many readings, and 
 _CALM_RATIO = 1.4
 _CLIP_RATIO = 4.0
 _HESITATIONS = 30.0
+_NEVER_RAISED, _NEVER_RAISED_EXCESS = 8.0, 1.5
 _CHATTER_SHAPE = 0.42
 _STEPS = 12
 _COARSE_NOISES = 2.5
@@ -44,6 +45,7 @@ class NoiseDetector(State):
         if math.isnan(noise) or past.noise_n < 6.0 or learned <= 0.0:
             return None
         many = window.count >= 4
+        self.recent = self.recent or learned
         # Clipped, so that the two or three windows that a step of the process touches are not enough.
         bounded = min(noise, _CLIP_RATIO * (self.reference if self.holding else learned))
         self.recent += (bounded - self.recent) * (0.25 if many else 0.1)
@@ -54,15 +56,18 @@ class NoiseDetector(State):
                 self.holding = 0.0
                 return None
             return self._finding(window)
-        excess = self.recent / learned - 1.0
-        excess = max(0.0, excess)
+        return self._judged(window, past, many)
+
+    def _judged(self, window: Window, past: Past, many: bool) -> Finding | None:
+        excess = max(self.recent / past.noise - 1.0, 0.0)
         tail = self.tail
-        if excess > tail.threshold and excess > (MIN_RATIO if many else MIN_RATIO_SINGLE) - 1.0:
+        least = (MIN_RATIO if many else MIN_RATIO_SINGLE) - 1.0
+        if excess > self._threshold(least):
             self.over += 1.0
             if self.over == 1.0:
                 self.since = float(window.last_ts)
             if self.over >= (2.0 if many else 6.0):
-                self.reference = learned
+                self.reference = past.noise
                 return self._finding(window)
             return None
         self.over = 0.0
@@ -72,6 +77,11 @@ class NoiseDetector(State):
         self.hesitated = max(0.0, self.hesitated - 0.1)
         tail.learn(excess, past.ln_p)
         return None
+
+    def _threshold(self, least: float) -> float:
+        if math.isinf(self.tail.threshold) and self.tail.n >= _NEVER_RAISED:
+            return _NEVER_RAISED_EXCESS  # the noise has not once been above the learned one
+        return max(self.tail.threshold, least)
 
     def confirm(self) -> None:
         """The candidate is this sensor's alone: it stands."""
@@ -94,8 +104,8 @@ class NoiseDetector(State):
             started_at=int(self.since),
             observed=self.recent,
             expected=self.reference,
-            expected_high=self.reference * (1.0 + self.tail.threshold),
-            score=min(1.0, 0.5 * (ratio - 1.0) / max(self.tail.threshold, 1e-9)),
+            expected_high=self.reference * (1.0 + self._threshold(MIN_RATIO - 1.0)),
+            score=min(1.0, 0.5 * (ratio - 1.0) / self._threshold(MIN_RATIO - 1.0)),
         )
 
 

@@ -79,7 +79,7 @@ class Past(State):
         if not math.isnan(noise):
             seen = self.noise_n = min(self.noise_n + 1.0, _NOISE_MEMORY)
             if seen > 5.0:
-                noise = min(noise, 3.0 * self.noise)
+                noise = min(noise, 1.5 * self.noise)
             self.noise += (noise - self.noise) / seen
         self.windows += 1.0
         if self.windows % 64 == 2.0 or self.rate != allowed_per_day:
