@@ -102,9 +102,7 @@ class Loader:
         if by_topic:
             self._commit(by_topic)
             self._last_problem = ""
-        if time.monotonic() > self._lag_due:
-            self._lag_due = time.monotonic() + _LAG_EVERY_S
-            self._measure_lag()
+        self._measure_lag(cached=True)
 
     def _store(self, topic: str, records: Sequence[Record]) -> None:
         started = time.monotonic()
@@ -157,6 +155,7 @@ class Loader:
                 if self._stopping.is_set():
                     raise StoppedError
                 self._consumer.poll(min(left, 0.2))
+                self._measure_lag(cached=False)  # nothing is fetched now, so the broker is asked
         finally:
             self._waiting = False
             self._consumer.resume(self._consumer.assignment())
@@ -175,11 +174,14 @@ class Loader:
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("gives up %d partitions", len(partitions))
 
-    def _measure_lag(self) -> None:
+    def _measure_lag(self, *, cached: bool) -> None:
         now = time.monotonic()
+        if now < self._lag_due:
+            return
+        self._lag_due = now + _LAG_EVERY_S
         try:
             for held in self._consumer.assignment():
-                ends = self._consumer.get_watermark_offsets(held, cached=True)
+                ends = self._consumer.get_watermark_offsets(held, timeout=0.5, cached=cached)
                 if ends is not None and ends[1] >= 0:
                     self._lags[held.topic].ended_at(held.partition, ends[1], now)
         except KafkaException as error:

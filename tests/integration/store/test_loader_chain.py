@@ -180,9 +180,12 @@ def test_clickhouse_killed_in_mid_insert_and_away_for_a_while_costs_nothing(
     chain.store.process.kill()
     chain.feed.send(READINGS_CLEAN, [reading(seq, epoch=31) for seq in range(15_001, 20_001)])
     eventually(lambda: loader.metric("fieldstream_loader_retries_total") >= 3, what="the loader waits")
+    eventually(lambda: loader.metric("fieldstream_loader_lag_seconds") > 3, what="the lag is shown while it waits")
+    eventually(lambda: loader.metric("fieldstream_loader_lag_records") >= 5000, what="what came meanwhile counts")
     chain.store.start()
     eventually(lambda: chain.count("epoch = 31") == 20_000, what="every reading")
-    assert chain.count("epoch = 31") == 20_000
+    eventually(lambda: loader.metric("fieldstream_loader_lag_records") == 0, what="the lag is gone")
+    assert loader.metric("fieldstream_loader_lag_seconds") == 0
 
 
 def test_two_loaders_at_once_do_no_harm(chain: Chain, loader: LoaderProcess) -> None:
