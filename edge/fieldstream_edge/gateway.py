@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fieldstream_schemas.registry import SchemaRegistry
 
@@ -17,15 +17,18 @@ from fieldstream_edge.counters import Counters
 from fieldstream_edge.health import HealthServer
 from fieldstream_edge.intake.acceptor import Acceptor
 from fieldstream_edge.intake.connection import Mqtt5Intake
-from fieldstream_edge.intake.mqtt311 import Mqtt311Intake
 from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.uplink.heartbeat import Heartbeat, encode
 from fieldstream_edge.uplink.producer import Uplink
 
+if TYPE_CHECKING:
+    from fieldstream_edge.intake.mqtt311 import Mqtt311Intake
+
+    Intake = Mqtt5Intake | Mqtt311Intake
+
 log = logging.getLogger(__name__)
 _CLOCK_STEP_S = 5.0
-Intake = Mqtt5Intake | Mqtt311Intake
 
 
 class Gateway:
@@ -54,13 +57,16 @@ class Gateway:
         registry = SchemaRegistry(self.settings.registry.urls, self.settings.schema_dir)
         return Uplink(self.settings, self.spool, registry, self.counters)
 
-    def _make_intakes(self) -> list[Intake]:
-        return [
-            (Mqtt311Intake if broker.protocol == "3.1.1" else Mqtt5Intake)(
-                self.settings, number, self._acceptor, self.counters
-            )
-            for number, broker in enumerate(self.settings.mqtt)
-        ]
+    def _make_intakes(self) -> "list[Intake]":
+        made: list[Intake] = []
+        for number, broker in enumerate(self.settings.mqtt):
+            if broker.protocol == "3.1.1":
+                from fieldstream_edge.intake.mqtt311 import Mqtt311Intake  # paho: only where it is needed
+
+                made.append(Mqtt311Intake(self.settings, number, self._acceptor, self.counters))
+            else:
+                made.append(Mqtt5Intake(self.settings, number, self._acceptor, self.counters))
+        return made
 
     def run(self) -> None:
         """Runs until SIGTERM, SIGINT or `stop`. Everything accepted by then is in the spool or delivered."""

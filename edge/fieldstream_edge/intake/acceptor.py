@@ -154,15 +154,13 @@ class Acceptor:
 
     def commands(self) -> list[tuple[str, bytes]]:
         """(topic, payload) of messages that should be published: Sparkplug's requests for a rebirth."""
-        found, self._router.sparkplug.rebirths = self._router.sparkplug.rebirths, []
-        return found
+        return self._router.rebirths()
 
     def reconfigure(self, settings: IntakeSettings, mappings: Sequence[MappingSettings]) -> None:
         """New settings, between two batches. Call it under the lock."""
         self._settings = settings
         self._tolerance_ms = int(settings.future_tolerance_s * 1000)
-        sparkplug, self._router = self._router.sparkplug, Router(mappings)
-        self._router.sparkplug = sparkplug
+        self._router = Router(mappings, before=self._router)
         self._topics.clear()
 
     # -- one message -------------------------------------------------------------------------------------------

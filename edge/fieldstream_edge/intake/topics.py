@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fieldstream_edge.payloads.decoded import Decoded
 from fieldstream_edge.payloads.json import MAX_TEXT, decode_device
 from fieldstream_edge.payloads.mapping import Mapping
-from fieldstream_edge.payloads.sparkplug import PREFIX as SPARKPLUG_PREFIX
-from fieldstream_edge.payloads.sparkplug import Sparkplug
 from fieldstream_edge.settings import MappingSettings
 
+if TYPE_CHECKING:
+    from fieldstream_edge.payloads.sparkplug import Sparkplug
+
+SPARKPLUG_PREFIX = "spBv1.0/"
 STATUS_PREFIX = "fieldstream/gateways/"
 Decode = Callable[[bytes, int], Decoded]  # payload, receive time in ms
 
@@ -33,9 +36,24 @@ class Route:
 class Router:
     """Routes by the configured mappings, then the contract's layouts, then Sparkplug's."""
 
-    def __init__(self, mappings: Sequence[MappingSettings]) -> None:
+    def __init__(self, mappings: Sequence[MappingSettings], before: "Router | None" = None) -> None:
+        """`before` hands on what it knows of Sparkplug's nodes."""
         self._mappings = [Mapping(settings) for settings in mappings]
-        self.sparkplug = Sparkplug()
+        self._sparkplug: Sparkplug | None = before._sparkplug if before else None
+
+    def rebirths(self) -> list[tuple[str, bytes]]:
+        """(topic, payload) of rebirth commands that should be published; each is handed out once."""
+        if self._sparkplug is None:
+            return []
+        found, self._sparkplug.rebirths = self._sparkplug.rebirths, []
+        return found
+
+    def _decode_sparkplug(self, topic: str, payload: bytes) -> Decoded:
+        if self._sparkplug is None:
+            from fieldstream_edge.payloads.sparkplug import Sparkplug  # protobuf: only where it is spoken
+
+            self._sparkplug = Sparkplug()
+        return self._sparkplug.decode(topic, payload)
 
     def route(self, topic: str) -> Route:
         """The route of a topic."""
@@ -44,7 +62,7 @@ class Router:
             if found is not None:
                 return _mapped(mapping, *found)
         if topic.startswith(SPARKPLUG_PREFIX):
-            return Route(decode=lambda payload, _: self.sparkplug.decode(topic, payload))
+            return Route(decode=lambda payload, _: self._decode_sparkplug(topic, payload))
         if topic.startswith(STATUS_PREFIX):
             return Route(own=True)
         return _contract(topic)

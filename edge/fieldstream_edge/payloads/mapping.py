@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any
 
-from fieldstream_edge.payloads import senml
 from fieldstream_edge.payloads.decoded import Decoded, Item, Named, PayloadError
 from fieldstream_edge.payloads.json import check_value, decode_device, decode_metric, encodable
 from fieldstream_edge.settings import MappingSettings
@@ -30,10 +29,11 @@ class Mapping:
 
     def decode(self, payload: bytes, device_id: str, metric: str, received_ms: int) -> Decoded:
         """Readings of a message on a topic that matched. Raises PayloadError."""
-        if self.settings.format == "senml-json":
-            return senml.decode_json(payload, device_id, received_ms)
-        if self.settings.format == "senml-cbor":
-            return senml.decode_cbor(payload, device_id, received_ms)
+        if self.settings.format in ("senml-json", "senml-cbor"):
+            from fieldstream_edge.payloads import senml  # CBOR: only where it is spoken
+
+            decode = senml.decode_json if self.settings.format == "senml-json" else senml.decode_cbor
+            return decode(payload, device_id, received_ms)
         if self.settings.format == "contract":
             return _contract(payload, device_id, metric)
         try:
