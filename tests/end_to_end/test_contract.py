@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import psutil
+
 from end_to_end.conftest import Stack
 
 COUNT = 1000

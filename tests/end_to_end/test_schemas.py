@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from end_to_end.conftest import Stack
 from fieldstream_schemas.topics import READINGS_RAW
+
+from end_to_end.conftest import Stack
 
 
 def test_our_own_schemas_pass_the_check(stack: Stack) -> None:
