@@ -4,7 +4,8 @@ PY := .venv/bin/python
 LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean check lint types test unit bench chaos lock
+.PHONY: help install demo up down status clean check lint types test unit bench bench-gateway bench-detect \
+  bench-store chaos lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,6 +47,15 @@ test: ## everything that proves the product, on real parts
 
 bench: install ## how fast the centre is, Kafka to ClickHouse, beside bare Flink
 	@PYTHONPATH=deploy:tests $(PY) -m bench.centre
+
+bench-gateway: install ## the gateway beside Telegraf: rate, CPU, memory, delay
+	@$(PY) tests/bench/gateway.py
+
+bench-detect: install ## detection on seeds never tuned on, and on half of NAB
+	@$(PY) tests/bench/detect.py
+
+bench-store: install ## a year of readings: every question's delay beside a naive table
+	@$(PY) tests/bench/store.py
 
 chaos: install ## break things on purpose and count (DRILL=name, STORM=n, SEED=n)
 	@PYTHONPATH=deploy:tests $(PY) -m chaos.run
