@@ -2,6 +2,7 @@
 
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.rollup import LEVELS, MERGED, source
+from fieldstream_central.store.verify import spans
 
 SENSORS = 320
 _SETTINGS: dict[str, object] = {"max_execution_time": 7200, "max_bytes_before_external_group_by": 400_000_000}
@@ -67,7 +68,7 @@ def make_windows(clickhouse: ClickHouse, from_s: int, to_s: int) -> None:
 _ROLLUPS = """
 INSERT INTO fieldstream.rollups_data (width_s, device_id, metric, bucket_start, asset_id, unit, windows, count, mean,
     stddev, min, max, first, last, first_ts, last_ts)
-WITH parts AS (SOURCE AND at >= {day:Date} AND at < {day:Date} + 1)
+WITH parts AS (SOURCE AND at >= {day:Date} AND at < {end:Date})
 SELECT {width:UInt32}, device_id, metric, bucket_start, asset, unit_, windows_, n, mean_, stddev_, lowest, highest,
     first_, last_, first_ts_, last_ts_
 FROM (SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start)
@@ -75,12 +76,12 @@ FROM (SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start)
 
 
 def make_rollups(clickhouse: ClickHouse) -> None:
-    """All roll-ups, day by day, by the same arithmetic as upkeep's."""
-    days = clickhouse.rows("SELECT DISTINCT toString(toDate(window_start)) AS day FROM fieldstream.windows_data")
-    for day, (width, below) in [(row["day"], level) for level in LEVELS for row in days]:
+    """All roll-ups, some days at a time, by the same arithmetic as upkeep's."""
+    days = spans(clickhouse)
+    for (day, end), (width, below) in [(span, level) for level in LEVELS for span in days]:
         clickhouse.execute(
             _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED),
-            {"width": width, "below": below, "day": day},
+            {"width": width, "below": below, "day": day, "end": end},
             _SETTINGS,
         )
     clickhouse.execute("TRUNCATE TABLE fieldstream.rollup_touches")

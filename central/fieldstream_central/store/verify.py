@@ -1,6 +1,7 @@
 """Whether what is stored is whole and agrees with itself: parts, windows against readings, roll-ups against windows."""
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from fieldstream_central.store.clickhouse import ClickHouse
@@ -13,22 +14,25 @@ SETTLED_S = 900
 
 _TABLES = "SELECT name FROM system.tables WHERE database = 'fieldstream' AND engine LIKE '%MergeTree' ORDER BY name"
 
-# What is looked at: all days of event time that have readings or windows.
+# Rows of each day of event time.
 _DAYS = """
-SELECT toString(day) AS day FROM (SELECT DISTINCT toDate(ts) AS day FROM fieldstream.readings_data
-    UNION DISTINCT SELECT DISTINCT toDate(window_start) AS day FROM fieldstream.windows_data
-    UNION DISTINCT SELECT DISTINCT toDate(bucket_start) AS day FROM fieldstream.rollups_data) ORDER BY day
+SELECT toString(day) AS day, max(n) AS n FROM (SELECT toDate(ts) AS day, count() AS n FROM fieldstream.readings_data
+    GROUP BY day
+    UNION ALL SELECT toDate(window_start) AS day, count() AS n FROM fieldstream.windows_data GROUP BY day
+    UNION ALL SELECT toDate(bucket_start) AS day, count() AS n FROM fieldstream.rollups_data GROUP BY day)
+GROUP BY day ORDER BY day
 """
+# Whole days are looked at together up to so many rows: memory stays bounded however much is stored.
+ROWS_AT_ONCE = 1_000_000
 
-# One day at a time: memory stays bounded however much is stored, and no bucket is wider than a day.
 _ROLLUPS = """
 SELECT count() AS rows, countIf(k.count != t.n OR k.windows != t.windows_ OR k.min != t.lowest OR k.max != t.highest
     OR k.first != t.first_ OR k.last != t.last_ OR abs(k.mean - t.mean_) > 1e-9 * greatest(1, abs(t.mean_))
     OR abs(k.stddev - t.stddev_) > 1e-6 * greatest(1, abs(t.mean_))) AS wrong
-FROM (WITH parts AS (SOURCE AND at >= {day:Date} AND at < {day:Date} + 1)
+FROM (WITH parts AS (SOURCE AND at >= {day:Date} AND at < {end:Date})
     SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start) AS t
 FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}
-        AND bucket_start >= {day:Date} AND bucket_start < {day:Date} + 1) AS k
+        AND bucket_start >= {day:Date} AND bucket_start < {end:Date}) AS k
     ON k.device_id = t.device_id AND k.metric = t.metric AND k.bucket_start = t.bucket_start
 WHERE greatest(t.bucket_start, k.bucket_start) + toIntervalSecond({width:UInt32}) < now64(3)
     - toIntervalSecond({settled:UInt32})
@@ -39,10 +43,10 @@ _WINDOWS = """
 SELECT countIf(w.count != t.n) AS wrong, count() AS rows
 FROM (SELECT device_id, metric, toDateTime64(toStartOfInterval(ts, INTERVAL 10 SECOND, 'UTC'), 3, 'UTC') AS at,
         toInt64(count()) AS n FROM fieldstream.readings
-      WHERE ts >= {day:Date} AND ts < {day:Date} + 1 AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
+      WHERE ts >= {day:Date} AND ts < {end:Date} AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
         AND ts < now64(3) - toIntervalSecond({settled:UInt32} + 10)
       GROUP BY device_id, metric, at) AS t
-LEFT JOIN (SELECT * FROM fieldstream.windows WHERE window_start >= {day:Date} AND window_start < {day:Date} + 1) AS w
+LEFT JOIN (SELECT * FROM fieldstream.windows WHERE window_start >= {day:Date} AND window_start < {end:Date}) AS w
     ON w.device_id = t.device_id AND w.metric = t.metric AND w.window_start = t.at
 """
 
@@ -66,25 +70,40 @@ def verify(clickhouse: ClickHouse, *, settled_s: int = SETTLED_S) -> list[str]:
     """What is wrong, in sentences; empty: nothing. Reads everything. Raises ClickHouseError."""
     problems = _damaged_parts(clickhouse)
     windows, rollups = _Tally(), {width: _Tally() for width, _ in LEVELS}
-    for row in clickhouse.rows(_DAYS, settings=_SETTINGS):
-        params: dict[str, object] = {"day": row["day"], "settled": settled_s}
-        windows.add(clickhouse.rows(_WINDOWS, params, _SETTINGS)[0], row["day"])
+    for day, end in spans(clickhouse):
+        params: dict[str, object] = {"day": day, "end": end, "settled": settled_s}
+        windows.add(clickhouse.rows(_WINDOWS, params, _SETTINGS)[0], day)
         for width, below in LEVELS:
             sql = _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED)
             found = clickhouse.rows(sql, params | {"width": width, "below": below}, _SETTINGS)[0]
-            rollups[width].add(found, row["day"])
+            rollups[width].add(found, day)
     if windows.wrong:
         problems.append(
-            f"windows: {windows.wrong} of {windows.rows} have not seen all their readings, the first on "
-            f"{windows.first_day}; repair takes up what was stored late"
+            f"windows: {windows.wrong} of {windows.rows} have not seen all their readings, the first from "
+            f"{windows.first_day} on; repair takes up what was stored late"
         )
     problems += [
-        f"rollups of {width} s: {tally.wrong} of {tally.rows} differ from what they are made of, the first on "
-        f"{tally.first_day}"
+        f"rollups of {width} s: {tally.wrong} of {tally.rows} differ from what they are made of, the first from "
+        f"{tally.first_day} on"
         for width, tally in rollups.items()
         if tally.wrong
     ]
     return problems
+
+
+def spans(clickhouse: ClickHouse) -> list[tuple[str, str]]:
+    """Runs of whole days [from, to) that hold at most about ROWS_AT_ONCE rows, or one day."""
+    found: list[tuple[str, str]] = []
+    held = 0
+    for row in clickhouse.rows(_DAYS, settings=_SETTINGS):
+        end = (date.fromisoformat(row["day"]) + timedelta(days=1)).isoformat()
+        if found and held + row["n"] <= ROWS_AT_ONCE:
+            found[-1] = (found[-1][0], end)
+            held += row["n"]
+        else:
+            found.append((row["day"], end))
+            held = row["n"]
+    return found
 
 
 def _damaged_parts(clickhouse: ClickHouse) -> list[str]:
