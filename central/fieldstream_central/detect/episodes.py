@@ -36,6 +36,7 @@ class EpisodeBook:
     current: Anomaly | None = None
     active: dict[str, str] = field(default_factory=dict)  # detector -> kind of its standing finding
     reported_at: int = 0
+    least_cool_down_ms: float = 0.0  # sixty windows: slow sensors repeat themselves slowly
 
     @property
     def open(self) -> bool:
@@ -49,7 +50,10 @@ class EpisodeBook:
         known = self.active.get(detector)
         self.active[detector] = finding.kind
         episode = self.current
-        if episode is None or (episode.ended_at is not None and at_ms - episode.ended_at > settings.cool_down_s * 1000):
+        if episode is None or (
+            episode.ended_at is not None
+            and at_ms - episode.ended_at > max(settings.cool_down_s * 1000, self.least_cool_down_ms)
+        ):
             steps = [self._opened(detector, version, finding, at_ms)]
         elif episode.ended_at is not None:
             if finding.over_at is not None and finding.kind == episode.kind:

@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 TESTS = 3
 READY_MS = 12 * 3_600_000  # learned before anything is judged, and at least
 READY_BLOCKS = 60
-MATURE_MS = 36 * 3_600_000  # until then thresholds are wider: half of the daily cycle is still new
+MATURE_MS = 24 * 3_600_000  # until then thresholds are wider: half of the daily cycle is still new
 YOUNG_FACTOR = 1.0
 HESITATE_MS = 8 * 3_600_000
 TRIAL_MS = 20 * 60_000
@@ -25,6 +25,7 @@ VOTES_NEEDED = 1.5
 SILENT_BLOCKS = 3.0
 SETTLE_MS = 45 * 60_000
 COST_MOST = 400.0
+CROWD_FACTOR = 0.75
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
 _BACK_SHARE = 0.5
@@ -118,6 +119,8 @@ def _look(
     suspects: dict[int, Suspicion] = {}
     verdicts: list[Verdict] = []
     silenced = [test.held or test.on_trial for test in model.tests]
+    # A second fault in an asset beside a standing one is less likely than a mate misled by it.
+    crowd = 1.0 + CROWD_FACTOR * sum(test.held for test in model.tests)
     young = _young(model)
     for member, test in enumerate(model.tests):
         if math.isnan(residual[member]):
@@ -133,7 +136,7 @@ def _look(
         elif young is not None:
             suspicion = test.suspicion()
             silenced[member] = test.hesitates(suspicion.ratio, max(HESITATE_MS / model.block_ms, 12.0))
-            if suspicion.ratio > young:
+            if suspicion.ratio > young * crowd:
                 suspects[member] = suspicion
     return verdicts, suspects, silenced
 
@@ -215,12 +218,12 @@ def _culprits(
         return suspects if weighed > 1.0 else {}
     judged = [m for m, test in enumerate(model.tests) if test.ring and not test.held and not test.on_trial]
     recent = np.zeros(len(model.members))
-    offsets = np.zeros((len(model.members), 3))
+    offsets = np.zeros((len(model.members), 4))
     scales = np.array([max(test.scale, 1e-9) for test in model.tests])
     for member in judged:
         test = model.tests[member]
         recent[member] = sum(test.ring[-JUMP_RECENT:]) / len(test.ring[-JUMP_RECENT:]) * test.scale
-        offsets[member] = (recent[member], test.short * test.scale, test.long * test.scale)
+        offsets[member] = (recent[member], recent[member], test.short * test.scale, test.long * test.scale)
     costs = {
         member: _remainder(model, member, judged, recent=recent, offsets=offsets, scales=scales) for member in judged
     }
@@ -247,7 +250,7 @@ def _remainder(
 ) -> float:
     """What is left of all residuals if `culprit` is off by what its own residual shows."""
     count = len(model.members)
-    own = [culprit, count + culprit, 2 * count + culprit]
+    own = [number * count + culprit for number in range(offsets.shape[1])]
     explained = model.weights[:, own] @ offsets[culprit]
     left = 0.0
     for member in judged:

@@ -1,7 +1,7 @@
 """Asset mates: sensors of one asset predict each other, and the time of day; what is left over is tested.
 
 Per block (a minute, or the slowest sensor's step) the model holds one fading moment matrix of all features: each
-sensor's block mean, two lagged averages of it (first-order thermal lag), daily harmonics, a constant. Every now and
+sensor's block mean, three lagged averages of it (first-order thermal lag), daily harmonics, a constant. Every now and
 then a ridge regression per sensor on the others' features is solved from it (recursive least squares in batches,
 Plackett 1950). A sensor whose finding stands is replaced by its prediction, so it teaches nothing and misleads no
 mate; ordinary residuals are clipped before they teach (bounded influence, Huber 1964).
@@ -35,7 +35,8 @@ _SOLVE_EVERY_MS = 4 * 3_600_000
 _DAILY_AFTER_DAYS = 2.0
 _RIDGE = 1e-4
 _CLIP = 4.0
-_LAGS_MS = (300_000.0, 1_800_000.0)
+_LAGS_MS = (150_000.0, 600_000.0, 2_400_000.0)
+_LAGS = len(_LAGS_MS)
 
 
 class MateModel:
@@ -55,8 +56,8 @@ class MateModel:
         self._warm: list[list[float]] = []
         self.center = np.zeros(0)
         self.scale = np.zeros(0)
-        self.lagged = np.zeros((0, 2))  # of what is believed
-        self.lagged_raw = np.zeros((0, 2))  # of what is measured
+        self.lagged = np.zeros((0, _LAGS))  # of what is believed
+        self.lagged_raw = np.zeros((0, _LAGS))  # of what is measured
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
         self.bias = np.zeros(0)  # offsets accepted as normal, model units
@@ -130,8 +131,8 @@ class MateModel:
         spread = np.sqrt((np.where(known, history - self.center, 0.0) ** 2).sum(axis=0) / count)
         self.scale = np.where(spread > 0, spread, np.maximum(np.abs(self.center) * 1e-3, 1e-6))
         size = self._size()
-        self.lagged = np.zeros((len(self.members), 2))
-        self.lagged_raw = np.zeros((len(self.members), 2))
+        self.lagged = np.zeros((len(self.members), _LAGS))
+        self.lagged_raw = np.zeros((len(self.members), _LAGS))
         self.moments = np.zeros((size, size))
         self.reach = np.ones(len(self.members))
         self.bias = np.zeros(len(self.members))
@@ -141,13 +142,13 @@ class MateModel:
         self._warm = []
 
     def _size(self) -> int:
-        return 3 * len(self.members) + HARMONICS + 1
+        return (1 + _LAGS) * len(self.members) + HARMONICS + 1
 
     def _features(self, standard: Floats, at_ms: float) -> Floats:
         count = len(self.members)
         features = np.empty(self._size())
         features[:count] = standard
-        features[count : 3 * count] = self.lagged.T.ravel()
+        features[count : (1 + _LAGS) * count] = self.lagged.T.ravel()
         angle = 2.0 * math.pi * (at_ms / DAY_MS)
         features[-5:-1] = (math.sin(angle), math.cos(angle), math.sin(2 * angle), math.cos(2 * angle))
         features[-1] = 1.0
@@ -177,7 +178,7 @@ class MateModel:
         count = len(self.members)
         changed = features.copy()
         changed[member] = standard[member]
-        changed[count + member], changed[2 * count + member] = self.lagged_raw[member]
+        changed[count + member : (1 + _LAGS) * count : count] = self.lagged_raw[member]
         return changed
 
     def _learn(self, features: Floats, weight: float = 1.0) -> None:
@@ -193,8 +194,9 @@ class MateModel:
 
     def _others(self, member: int) -> NDArray[np.intp]:
         count = len(self.members)
-        own = {member, count + member, 2 * count + member}
-        return np.array([index for index in range(self._size()) if index not in own])
+        return np.array(
+            [index for index in range(self._size()) if index % count != member or index >= count * (1 + _LAGS)]
+        )
 
     def _solve(self) -> None:
         size = self._size()
@@ -312,8 +314,8 @@ class MateModel:
         self._warm = rest["warm"]
         if rest["started"]:
             self.center, self.scale, self.bias, self.reach = (take(count) for _ in range(4))
-            self.lagged = take(2 * count).reshape(count, 2)
-            self.lagged_raw = take(2 * count).reshape(count, 2)
+            self.lagged = take(_LAGS * count).reshape(count, _LAGS)
+            self.lagged_raw = take(_LAGS * count).reshape(count, _LAGS)
             self.moments = np.zeros((size, size))
             self.moments[np.triu_indices(size)] = take(size * (size + 1) // 2)
             self.moments = self.moments + np.triu(self.moments, 1).T

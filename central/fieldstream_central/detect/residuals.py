@@ -15,7 +15,7 @@ from fieldstream_central.detect.tail import Tail
 
 RING = 12
 JUMP_RECENT = 3
-SHORT, LONG = 1 / 6, 1 / 40
+SHORT, LONG = 1 / 8, 1 / 40
 _LN_LOOKS_SHORT, _LN_LOOKS_LONG = math.log(3.0), math.log(12.0)  # looks that are independent: fewer than blocks
 SCALE_MEMORY = 1500.0
 HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way

@@ -19,6 +19,7 @@ from fieldstream_central.detect.spike import SpikeDetector
 from fieldstream_central.detect.stuck import StuckRule
 
 INTERRUPTION_WINDOWS = 10.0
+COOL_DOWN_WINDOWS, COOL_DOWN_MOST_MS = 60.0, 3_600_000.0
 
 
 class _Check(Protocol):
@@ -78,6 +79,7 @@ class SeriesDetection:
         past, settings, book = self.past, self.settings, self.book
         self.changed = True
         learned = self.learned
+        book.least_cool_down_ms = min(COOL_DOWN_WINDOWS * past.step_ms, COOL_DOWN_MOST_MS)
         at_ms = window.window_end
         steps: list[Anomaly] = []
         if learned.gap.over or (
