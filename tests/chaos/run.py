@@ -48,12 +48,14 @@ def run(name: str, drills: list[Drill], seed: int, world: World) -> Report:
     options = [option for drill in drills for option in drill.fleet]
     world.start()
     try:
-        fleet = Fleet(world, "fleet", "--duration", str(FLEET_S), "--rate-factor", "5", "--seed", str(seed), *options)
+        fleet = Fleet(world, "fleet", "--rate-factor", "5", "--seed", str(seed), *options)
+        fleet_until = time.monotonic() + FLEET_S
         time.sleep(CALM_S)
         for drill in drills:
             drill.hurt(world, chance)
         healthy_s = seconds_until_healthy(world)
-        fleet.wait(FLEET_S + 180)
+        time.sleep(max(0.0, fleet_until - time.monotonic()))
+        fleet.stop()
         folders = sorted(path.parent for path in world.folder.glob("truth/*/published.csv"))
         truth, verdict, caught_up_s = settled(world, folders)
         figures: dict[str, Any] = {"drill": name, "published": truth.published, "acknowledged": len(truth.acknowledged)}

@@ -118,13 +118,11 @@ class Fleet:
                    "--mqtt", f"mqtt://{world.layout.address('mqtt')}", *options]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
 
-    def wait(self, timeout_s: float) -> None:
-        """Until the fleet has ended by itself; asks it to end after `timeout_s`."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+    def stop(self) -> None:
+        """Asks the fleet to end and to complete its truth."""
+        if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(60)
+        self._process.wait(60)
         if self._process.returncode:
             raise stack.StackError(f"the fleet ended with an error: {self.folder}/simulator.log")
 
