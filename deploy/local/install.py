@@ -5,6 +5,7 @@ inputs changed: a stamp in var/installed/ holds their digest.
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -99,6 +100,8 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
 def install_packages(programs: dict[str, str]) -> None:
     """Installs the Debian packages of the programs that are not on PATH, and stops the services they start."""
     missing = {program: package for program, package in programs.items() if not shutil.which(program, path=path())}
+    if importlib.util.find_spec("ensurepip") is None:  # Debian's Python comes without it, and venv needs it
+        missing["python3 -m venv"] = "python3-venv"
     if not missing:
         return
     packages = sorted(set(missing.values()))
