@@ -55,7 +55,7 @@ bench-detect: install ## detection on seeds never tuned on, and on half of NAB
 	@$(PY) tests/bench/detect.py
 
 bench-store: install ## a year of readings: every question's delay beside a naive table
-	@$(PY) tests/bench/store.py
+	@PYTHONPATH=deploy:tests $(PY) -m bench.store
 
 chaos: install ## break things on purpose and count (DRILL=name, STORM=n, SEED=n)
 	@PYTHONPATH=deploy:tests $(PY) -m chaos.run

@@ -32,6 +32,7 @@ app.add_typer(detect.app, name="detect")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)
+app.command("token")(serve.token)
 app.command("audit")(store.audit_command)
 
 
