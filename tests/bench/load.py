@@ -60,9 +60,7 @@ class Load:
         fastavro.schemaless_writer(body, self._schema, reading)
         while True:
             try:
-                self._producer.produce(
-                    READINGS_RAW.name, self._header + body.getvalue(), name, timestamp=event_time
-                )
+                self._producer.produce(READINGS_RAW.name, self._header + body.getvalue(), name, timestamp=event_time)
                 return
             except BufferError:
                 self._producer.poll(0.1)

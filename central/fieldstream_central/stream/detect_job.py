@@ -5,6 +5,7 @@ as the parts that `AssetDetection.dump_changed` gives, so a restart goes on wher
 """
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 from io import BytesIO
@@ -65,6 +66,9 @@ SELECT asset_key, `value` FROM (
 """
 
 
+log = logging.getLogger("fieldstream.detect")
+
+
 class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is not typed
     """Feeds each asset's windows to its `AssetDetection` and keeps what that has learned in Flink's state."""
 
@@ -81,6 +85,7 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
         self._live: OrderedDict[str, AssetDetection] = OrderedDict()
         self._registry = SchemaRegistry(self._urls, self._cache)
         self._writers: dict[int, Any] = {}
+        self._errors_seen: dict[str, dict[str, int]] = {}
         metrics = runtime_context.get_metrics_group()
         self._undecodable = metrics.counter("fieldstream_undecodable_windows")
         self._errors = metrics.counter("fieldstream_detector_errors")
@@ -116,9 +121,20 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
     def _keep(self, detection: AssetDetection, ctx: Any) -> None:
         for name, part in detection.dump_changed().items():
             self._parts.put(name, part)
+        self._count_errors(detection)
         deadline = detection.next_deadline()
         if deadline is not None:
             ctx.timer_service().register_event_time_timer(-(-deadline // TIMER_STEP_MS) * TIMER_STEP_MS)
+
+    def _count_errors(self, detection: AssetDetection) -> None:
+        """Exceptions that detection has caught: to the metric, and the first of each detector to the log."""
+        seen = self._errors_seen.setdefault(detection.key, {})
+        for detector, count in detection.errors.items():
+            if fresh := count - seen.get(detector, 0):
+                self._errors.inc(fresh)
+                if detector not in seen:
+                    log.error("detector %s raised on asset %s; the others go on", detector, detection.key)
+                seen[detector] = count
 
     def _window(self, value: bytes) -> Window:
         schema_id = schema_id_of(value)
