@@ -182,6 +182,12 @@ scrape_configs:
 """
 
 
+MAIL_SUBJECT = (
+    "{{ .Status | toUpper }}: {{ range $i, $alert := .Alerts }}{{ if $i }}; {{ end }}"
+    "{{ $alert.Annotations.summary }}{{ end }}"
+)
+
+
 def alertmanager(layout: Layout) -> str:
     """One notification per incident: grouped by asset, to a webhook and by e-mail, resolution included."""
     return f"""\
@@ -199,7 +205,10 @@ route:
 receivers:
   - name: on-call
     webhook_configs: [{{url: "{layout.url("mailbox")}/webhook", send_resolved: true}}]
-    email_configs: [{{to: on-call@localhost, send_resolved: true}}]
+    email_configs:
+      - to: on-call@localhost
+        send_resolved: true
+        headers: {{Subject: '{MAIL_SUBJECT}'}}
 """
 
 

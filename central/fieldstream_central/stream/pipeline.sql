@@ -9,7 +9,6 @@ CREATE TEMPORARY TABLE readings_raw (
   `partition` INT METADATA VIRTUAL,
   `offset` BIGINT METADATA VIRTUAL,
   event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, -- the gateway sets it to the reading's ts
-  arrival AS PROCTIME(),
   -- A clock that runs ahead must not make everybody else late, even if a gateway let it pass.
   WATERMARK FOR event_time AS
     LEAST(event_time, CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP_LTZ(3))) - INTERVAL '$out_of_order_s' SECOND
@@ -25,7 +24,6 @@ CREATE TEMPORARY TABLE heartbeats (
   gateway_id STRING,
   heartbeat BYTES,
   event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-  arrival AS PROCTIME(),
   WATERMARK FOR event_time AS
     LEAST(event_time, CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP_LTZ(3))) + INTERVAL '2' SECOND
 ) WITH (
@@ -58,7 +56,7 @@ CREATE TEMPORARY TABLE dead_letters (`key` STRING, `value` BYTES) WITH (
 -- 2. Decode. A row with a reason is a dead letter.
 
 CREATE TEMPORARY VIEW decoded AS
-SELECT raw_.event_time, raw_.arrival, raw_.`partition`, raw_.`offset`, d.*
+SELECT raw_.event_time, raw_.`partition`, raw_.`offset`, d.*
 FROM readings_raw AS raw_, LATERAL TABLE(decode_reading(raw_.`value`, raw_.event_time)) AS d;
 
 -- 3. Deduplicate. Within (gateway, epoch, device) seq only rises, so what is not above all before it has
