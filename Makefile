@@ -43,7 +43,10 @@ check: lint types unit ## what to run before every commit
 
 test: ## everything that proves the product, on real parts
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
-	@.venv/bin/pytest tests
+	@mkdir -p var; echo "Parts and the whole are tested side by side; the parts report at the end."; \
+	.venv/bin/pytest tests/unit tests/contract tests/integration > var/test-parts.log 2>&1 & parts=$$!; \
+	.venv/bin/pytest tests/chaos tests/end_to_end; whole=$$?; \
+	wait $$parts; status=$$?; cat var/test-parts.log; exit $$((whole | status))
 
 bench: install ## how fast the centre is, Kafka to ClickHouse, beside bare Flink
 	@PYTHONPATH=deploy:tests $(PY) -m bench.centre

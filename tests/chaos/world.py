@@ -19,7 +19,7 @@ from local import oracle, stack
 from local.layout import DEFAULT_PORTS, ROOT, VENV, Layout
 
 PLANT = ROOT / "firmware-sim/fieldstream_sim/plants/demo.toml"
-PORT_OFFSET = 20_000
+PORT_OFFSET = 18_000  # clear of the other tests, which may run at the same time
 SETTLE_S = 180.0
 
 
