@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 import xmlrpc.client
 from collections.abc import Callable, Iterable
@@ -159,8 +160,6 @@ def all_programs(layout: Layout) -> list[Program]:
 
 def jobs_running(layout: Layout) -> bool:
     """Whether both stream jobs run, by the keeper's own metric."""
-    import urllib.request
-
     with urllib.request.urlopen(layout.url("jobs") + "/metrics", timeout=2) as response:  # noqa: S310 - loopback
         lines = response.read().decode().splitlines()
     values = [line.split()[-1] for line in lines if line.startswith("fieldstream_job_running{")]
