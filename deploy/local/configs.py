@@ -2,7 +2,6 @@
 
 import os
 import secrets
-from pathlib import Path
 
 from local.layout import ROOT, VENV, Layout
 
@@ -210,12 +209,3 @@ receivers:
         send_resolved: true
         headers: {{Subject: '{MAIL_SUBJECT}'}}
 """
-
-
-def path_of(program: str) -> Path | None:
-    """Where a program from a Debian package lies; None if it is missing."""
-    for folder in (*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/usr/local/sbin"):
-        candidate = Path(folder) / program
-        if candidate.is_file():
-            return candidate
-    return None

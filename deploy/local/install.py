@@ -99,7 +99,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
 
 def install_packages(programs: dict[str, str]) -> None:
     """Installs the Debian packages of the programs that are not on PATH, and stops the services they start."""
-    missing = {program: package for program, package in programs.items() if not shutil.which(program, path=path())}
+    missing = {program: package for program, package in programs.items() if not path_of(program)}
     if importlib.util.find_spec("ensurepip") is None:  # Debian's Python comes without it, and venv needs it
         missing["python3 -m venv"] = "python3-venv"
     if not missing:
@@ -117,9 +117,9 @@ def install_packages(programs: dict[str, str]) -> None:
         run(*sudo, "systemctl", "disable", "--now", *services)
 
 
-def path() -> str:
-    """PATH with the folders where Debian keeps servers."""
-    return os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+def path_of(program: str) -> str | None:
+    """Where a program lies, also in the folders where Debian keeps servers; None if it is missing."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
 def install_python() -> None:

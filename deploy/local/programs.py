@@ -6,8 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from local.configs import path_of
-from local.install import java_home
+from local.install import java_home, path_of
 from local.layout import JAVA_PARTS, ROOT, VENV, Layout
 
 
