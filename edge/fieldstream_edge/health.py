@@ -132,6 +132,7 @@ def lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     pairs += [(f"  {reason}", f"{count:,}") for reason, count in sorted(status["reasons"].items())]
     pairs += [(f"Flagged {flag}", f"{count:,}") for flag, count in sorted(status["flags"].items())]
+    pairs += [(f"Lost, {gap['reason']}", f"seq {gap['first']:,} to {gap['last']:,}") for gap in status["gaps"][-5:]]
     if status["clock_offset_ms"] is not None:
         pairs.append(("Device clocks against ours", f"{status['clock_offset_ms']:+,.0f} ms"))
     wrong = [(device, offset) for device, offset in status["worst_clocks"].items() if abs(offset) > 5000]

@@ -35,6 +35,7 @@ from integration.edge.parts import (  # noqa: E402
 )
 
 TELEGRAF = ROOT / "var" / "bench-tools" / "telegraf"
+_TELEGRAF_VERSION = "v1.37.2"
 _TAGS = "custom,inputs.mqtt_consumer,outputs.kafka,parsers.json,serializers.json"
 _LOAD = Path(__file__).with_name("gateway_load.py")
 
@@ -49,7 +50,7 @@ def build_telegraf() -> bool:
     print("building Telegraf from its Go module (once, some minutes) ...", flush=True)
     flags = ["-trimpath", "-ldflags", "-s -w", "-tags", _TAGS]
     result = subprocess.run(
-        ["go", "install", *flags, "github.com/influxdata/telegraf/cmd/telegraf@latest"],
+        ["go", "install", *flags, f"github.com/influxdata/telegraf/cmd/telegraf@{_TELEGRAF_VERSION}"],
         env=os.environ | {"GOBIN": str(TELEGRAF.parent)},
         check=False,
         capture_output=True,

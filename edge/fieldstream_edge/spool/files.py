@@ -51,3 +51,17 @@ class Files:
     def delete(self, path: Path) -> None:
         """Removes the file; one that is gone already is fine."""
         path.unlink(missing_ok=True)
+
+
+def write_whole(files: Files, path: Path, content: bytes) -> None:
+    """Replaces a small file so that after any stop it is the old or the new one. Raises OSError."""
+    aside = path.with_name(f"{path.name}.new")
+    files.delete(aside)
+    fd = files.create(aside, len(content))
+    try:
+        files.write(fd, content, 0)
+        files.sync(fd)
+    finally:
+        os.close(fd)
+    aside.replace(path)
+    files.sync_directory(path.parent)

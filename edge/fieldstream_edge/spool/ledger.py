@@ -16,6 +16,7 @@ from fieldstream_edge.spool.batch import Batch
 from fieldstream_edge.spool.errors import SpoolFullError, SpoolIOError, SpoolOwnedError
 from fieldstream_edge.spool.files import Files
 from fieldstream_edge.spool.format import FOOTER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, pack_batch
+from fieldstream_edge.spool.gaps import Gap, Gaps
 from fieldstream_edge.spool.recovery import Cursor, recover
 from fieldstream_edge.spool.segment import Segment
 
@@ -70,6 +71,7 @@ class Spool:
             raise
         self.epoch = found.epoch
         self.counters.torn_bytes = found.torn_bytes
+        self._gaps = Gaps(directory, found.epoch, self._files)
         self._segments = found.segments
         self._active: Segment | None = None
         self.last_seq = found.last_seq
@@ -154,17 +156,20 @@ class Spool:
             if oldest.last_seq > self.delivered_seq:
                 if self.settings.when_full != "drop-oldest":
                     return False
-                self._drop(oldest, "the spool is full")
+                self._drop(oldest, "full")
             self._segments.pop(0)
+            self._gaps.save()
         self._files.delete(oldest.path)
         return True
 
-    def _drop(self, oldest: Segment, why: str) -> None:
-        first = max(self.delivered_seq + 1, oldest.first_seq)
-        count = oldest.last_seq - first + 1
+    def _drop(self, oldest: Segment, reason: str) -> None:
+        gap = Gap(max(self.delivered_seq + 1, oldest.first_seq), oldest.last_seq, reason)
+        count = gap.last - gap.first + 1
         self.counters.dropped_entries += count
         self.delivered_seq = oldest.last_seq
-        log.error("dropped %d undelivered entries, seq %d to %d: %s", count, first, oldest.last_seq, why)
+        self._gaps.add(gap)
+        why = "the spool is full" if reason == "full" else "older than spool.max_age_s"
+        log.error("dropped %d undelivered entries, seq %d to %d: %s", count, gap.first, gap.last, why)
 
     def _seal_active(self, pending: Batch | None = None) -> None:
         active, self._active = self._active, None
@@ -238,10 +243,19 @@ class Spool:
                 if not (done and (crowded or oldest.footer.newest_received < window_start)):
                     if done or oldest.footer.newest_received >= age_limit:
                         break
-                    self._drop(oldest, "older than spool.max_age_s")
+                    self._drop(oldest, "age")
                 gone.append(self._segments.pop(0))
+            self._gaps.save()
         for segment in gone:
             self._files.delete(segment.path)
+
+    def lost(self, first: int, last: int) -> None:
+        """The reader found these seqs unreadable: they go missing, and it is said."""
+        with self._changed:
+            self.counters.damaged_entries += last - first + 1
+            self._gaps.add(Gap(first, last, "damaged"))
+            self._gaps.save()
+        log.error("seq %d to %d are lost", first, last)
 
     # -- state -------------------------------------------------------------------------------------------------
 
@@ -258,6 +272,11 @@ class Spool:
     def undelivered(self) -> int:
         """Entries without delivery report."""
         return self.last_seq - self.delivered_seq
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Seqs of this epoch that will never arrive."""
+        return self._gaps.ranges
 
     def close(self) -> None:
         """Seals the open segment, saves the cursor, gives up ownership."""

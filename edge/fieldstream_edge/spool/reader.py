@@ -129,6 +129,5 @@ class SpoolReader:
         """Entries that no segment holds any more: dropped by policy (already counted then), or damaged."""
         first = max(self.seq, self._spool.delivered_seq) + 1
         if up_to >= first:
-            self._spool.counters.damaged_entries += up_to - first + 1
-            log.error("seq %d to %d are lost", first, up_to)
+            self._spool.lost(first, up_to)
         self.seq = max(self.seq, up_to)

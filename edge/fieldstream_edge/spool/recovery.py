@@ -9,7 +9,7 @@ from pathlib import Path
 from zlib import crc32
 
 from fieldstream_edge.spool.errors import DamagedBatchError, SpoolFormatError
-from fieldstream_edge.spool.files import Files
+from fieldstream_edge.spool.files import Files, write_whole
 from fieldstream_edge.spool.format import (
     BATCH_HEADER_BYTES,
     FOOTER_BYTES,
@@ -132,16 +132,7 @@ def _read_epoch(directory: Path, gateway_id: str) -> int | None:
 
 def _write_epoch(directory: Path, gateway_id: str, epoch: int, files: Files) -> None:
     content = json.dumps({"format": FORMAT, "epoch": epoch, "gateway_id": gateway_id}).encode()
-    aside = directory / "epoch.new"
-    files.delete(aside)
-    fd = files.create(aside, len(content))
-    try:
-        files.write(fd, content, 0)
-        files.sync(fd)
-    finally:
-        os.close(fd)
-    aside.replace(directory / "epoch")
-    files.sync_directory(directory)
+    write_whole(files, directory / "epoch", content)
 
 
 class Cursor:

@@ -76,6 +76,7 @@ class Heartbeat:
             "dead_letters_total": counters.dead_letters,
             "duplicates_total": counters.duplicates,
             "counts": self._counts(),
+            "gaps": [gap._asdict() for gap in spool.gaps],
             "clock_offset_ms": float(sorted(offsets)[len(offsets) // 2]) if offsets else None,
             "certificate_expires_at": self._expires_at,
             "disk_free_bytes": shutil.disk_usage(self._settings.state_dir).free,

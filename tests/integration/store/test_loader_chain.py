@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fieldstream_central.store.migrate import migrate
 from fieldstream_schemas.registry import frame_header
-from fieldstream_schemas.topics import ANOMALIES, ASSETS, READINGS_CLEAN, WINDOWS
+from fieldstream_schemas.topics import ANOMALIES, ASSETS, GATEWAYS, READINGS_CLEAN, WINDOWS
 from integration.store.rig import Feed, LoaderProcess, Store, encode, eventually, reading, schema_cache
 
 
@@ -124,6 +124,19 @@ def test_a_higher_revision_of_a_window_wins_in_either_order(chain: Chain, loader
     chain.feed.send(WINDOWS, [window("w1", 10), window("w2", 9)])
     eventually(lambda: chain.count("device_id IN ('w1', 'w2') AND revision = 10", "windows") == 2)
     assert chain.count("device_id IN ('w1', 'w2')", "windows") == 2
+
+
+def test_known_gaps_of_a_heartbeat_are_stored(chain: Chain, loader: LoaderProcess) -> None:
+    numbers = dict.fromkeys(("epoch", "last_seq", "last_sent_seq", "spool_readings", "spool_bytes"), 500)
+    numbers |= dict.fromkeys(("accepted_total", "dead_letters_total", "duplicates_total", "disk_free_bytes"), 0)
+    beat = numbers | {"gateway_id": "gap", "state": "running", "version": "1", "config_hash": "x", "memory_bytes": 1}
+    beat |= {"ts": 1_780_000_000_000, "started_at": 1_780_000_000_000, "spool_oldest_age_s": 0.0}
+    gaps = [{"first": 1, "last": 90, "reason": "full"}, {"first": 400, "last": 400, "reason": "damaged"}]
+    chain.feed.send(GATEWAYS, [beat, beat | {"ts": 1_780_000_010_000, "gaps": gaps}])
+    eventually(lambda: chain.count("gateway_id = 'gap'", "gateways") == 2)
+    with chain.store.client() as clickhouse:
+        rows = clickhouse.rows("SELECT gaps FROM fieldstream.gateways WHERE gateway_id = 'gap' ORDER BY ts")
+    assert [row["gaps"] for row in rows] == [[], gaps]
 
 
 def test_the_latest_step_of_an_anomaly_is_shown_and_all_steps_are_kept(chain: Chain, loader: LoaderProcess) -> None:

@@ -9,6 +9,7 @@ from fieldstream_edge.settings import SpoolSettings
 from fieldstream_edge.spool.batch import Batch, Descriptor
 from fieldstream_edge.spool.errors import SpoolFormatError, SpoolFullError, SpoolOwnedError
 from fieldstream_edge.spool.files import Files
+from fieldstream_edge.spool.gaps import Gap, Gaps
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.spool.reader import SpoolReader
 from hypothesis import given, settings
@@ -174,7 +175,52 @@ def test_drop_oldest_counts_what_it_drops(tmp_path: Path, caplog: pytest.LogCapt
     assert kept == [float(number) for number in range(50_001 - len(kept), 50_001)]
     assert "dropped" in caplog.text
     assert spool.counters.damaged_entries == 0
+    assert spool.gaps == (Gap(1, 50_000 - len(kept), "full"),)
     spool.close()
+    spool = Spool(tmp_path, "g", _SMALL)
+    assert spool.gaps == (Gap(1, 50_000 - len(kept), "full"),)
+    spool.close()
+
+
+class _FullForSmallFiles(Files):
+    full = False
+
+    def create(self, path: Path, size: int) -> int:
+        if self.full and path.name == "gaps.new":
+            raise OSError(28, "injected")
+        return super().create(path, size)
+
+
+def test_gap_that_a_full_disk_could_not_take_is_written_later(tmp_path: Path) -> None:
+    files = _FullForSmallFiles()
+    settings = SpoolSettings(segment_bytes=1 << 16, max_bytes=1 << 18, when_full="drop-oldest")
+    spool = Spool(tmp_path, "g", settings, files=files)
+    files.full = True
+    fill(spool, 100)
+    assert not (tmp_path / "gaps").exists()
+    files.full = False
+    spool.trim()
+    known = spool.gaps
+    assert known
+    os.close(spool._lock_fd)
+    assert Spool(tmp_path, "g", settings).gaps == known
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_gaps_join_and_the_newest_are_kept(tmp_path: Path, order: int) -> None:
+    gaps = Gaps(tmp_path, 7, Files())
+    for gap in [Gap(1, 5, "full"), Gap(6, 9, "full"), Gap(4, 7, "full"), Gap(10, 10, "damaged")][::order]:
+        gaps.add(gap)
+    assert gaps.ranges == (Gap(1, 9, "full"), Gap(10, 10, "damaged"))
+    for number in range(200):
+        gaps.add(Gap(1000 + 2 * number, 1000 + 2 * number, "damaged"))
+    assert len(gaps.ranges) == 100
+    assert gaps.ranges[-1] == Gap(1398, 1398, "damaged")
+    gaps.save()
+    assert Gaps(tmp_path, 7, Files()).ranges == gaps.ranges
+    assert Gaps(tmp_path, 8, Files()).ranges == ()
+    (tmp_path / "gaps").write_text("{")
+    assert Gaps(tmp_path, 7, Files()).ranges == ()
 
 
 def test_reader_goes_on_when_its_segment_is_dropped_under_it(tmp_path: Path) -> None:
@@ -202,6 +248,7 @@ def test_old_entries_are_dropped_by_age_only_when_configured(tmp_path: Path) -> 
     now[0] += 61
     spool.trim()
     assert 0 < spool.counters.dropped_entries == spool.delivered_seq < spool.last_seq
+    assert spool.gaps == (Gap(1, spool.delivered_seq, "age"),)
     spool.close()
 
 
@@ -235,4 +282,6 @@ def test_flipped_bytes_are_contained_counted_and_never_read_as_data(seed: int, f
         assert len(found) >= 12_000 - flips * 12_000 // 2
         if spool.last_seq == 12_000:
             assert len(found) + spool.counters.damaged_entries == 12_000
+            gone = {float(seq) for gap in spool.gaps for seq in range(gap.first, gap.last + 1)}
+            assert gone == set(map(float, range(1, 12_001))) - set(found)
         spool.close()

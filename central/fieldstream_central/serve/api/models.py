@@ -148,6 +148,14 @@ class Sensor(Row):
     stored_at: datetime
 
 
+class SeqGap(Row):
+    """Entries that a gateway accepted and that will never arrive; both ends inclusive."""
+
+    first: int
+    last: int
+    reason: str = Field(description="full or age: dropped by the gateway's policy; damaged: unreadable on its disk")
+
+
 class Gateway(Row):
     """A gateway's newest heartbeat."""
 
@@ -169,6 +177,7 @@ class Gateway(Row):
     dead_letters_total: int
     duplicates_total: int
     counts: dict[str, int]
+    gaps: list[SeqGap] = Field(description="what will never arrive: known gaps, not losses on the way")
     clock_offset_ms: float | None
     certificate_expires_at: datetime | None
     disk_free_bytes: int
