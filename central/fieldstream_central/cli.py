@@ -15,6 +15,7 @@ from fieldstream_schemas.topics import TOPICS
 
 from fieldstream_central.assets import PlantFileError, publish
 from fieldstream_central.detect import cli as detect
+from fieldstream_central.grafana import cli as grafana
 from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
@@ -29,6 +30,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(assets, name="assets")
 app.add_typer(store.app, name="store")
 app.add_typer(detect.app, name="detect")
+app.add_typer(grafana.app, name="grafana")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)

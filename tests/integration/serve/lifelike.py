@@ -73,6 +73,8 @@ class Plant:
         self.made_until = now
         self.windows(now - history_s, now)
         self._events(now)
+        self._repaired(now - 1800)
+        self._dead_letters(now)
         self.heartbeat()
 
     def _assets(self) -> None:
@@ -120,10 +122,11 @@ class Plant:
 
     def windows(self, start_s: float, end_s: float) -> None:
         self.clickhouse.execute(
-            "INSERT INTO fieldstream.windows_data (device_id, metric, window_start, window_end, asset_id, unit, count, "
-            "mean, stddev, min, max, first, last, first_ts, last_ts, revision) "
+            "INSERT INTO fieldstream.windows_data (device_id, metric, window_start, window_end, site, area, asset_id, "
+            "unit, count, mean, stddev, min, max, first, last, first_ts, last_ts, revision) "
             "SELECT device_id, metric, toDateTime64(toStartOfInterval(ts, INTERVAL 10 SECOND), 3) AS w, "
-            "w + INTERVAL 10 SECOND, any(asset_id), any(unit), count(), avg(value), stddevPop(value), min(value), "
+            "w + INTERVAL 10 SECOND, any(site), any(area), any(asset_id), any(unit), count(), "
+            "avg(value), stddevPop(value), min(value), "
             "max(value), argMin(value, ts), argMax(value, ts), min(ts), max(ts), count() FROM fieldstream.readings "
             f"WHERE ts >= toDateTime64({start_s:.3f}, 3) AND ts < toDateTime64({end_s:.3f}, 3) GROUP BY ALL"
         )
@@ -134,6 +137,7 @@ class Plant:
             **{"detector": "limit", "kind": "limit-high", "severity": "warning", "state": "open", "score": 1.0},
             **{"started_at": began_s, "detected_at": began_s + 10, "evidence_start": began_s, "revision": 1},
             **{"evidence_end": began_s + 10, "ended_at": None, "reason": "", "members": [], "site": "north"},
+            "area": "hall-1",
         } | more
         self.clickhouse.insert(
             "INSERT INTO fieldstream.anomaly_steps_data FORMAT JSONEachRow",
@@ -169,16 +173,39 @@ class Plant:
                 {"received_at_ms": at, "channel": channel, "status": status, "title": title, "labels": {}}
             )
 
+    def _repaired(self, at_s: float) -> None:
+        """One window of the faulty sensor, computed anew for a reading that came very late."""
+        self.clickhouse.execute(
+            "INSERT INTO fieldstream.windows_data SELECT * EXCEPT (stored_at) REPLACE (w.count + 1 AS count, "
+            "w.revision + 1 AS revision, w.version + 1 AS version, 'repair' AS origin), now64(3) "
+            f"FROM fieldstream.windows_data AS w WHERE device_id = '{FAULTY[0]}' AND metric = '{FAULTY[1]}' "
+            f"AND window_start = toStartOfInterval(toDateTime64({at_s:.3f}, 3), INTERVAL 10 SECOND)"
+        )
+
+    def _dead_letters(self, now: float) -> None:
+        rows = [
+            {"reason": reason, "detail": "not a number: 21,5", "origin": "gateway", "gateway_id": "gw-east"}
+            | {"source": f"sensors/feed-pump-1/{reason}-{number}", "payload": "21,5", "payload_size": 4}
+            | {"received_at": now - 60 * number - 5}
+            for number, reason in enumerate(("malformed", "malformed", "not-finite", "too-large"))
+        ]
+        self.clickhouse.insert(
+            "INSERT INTO fieldstream.dead_letters_data FORMAT JSONEachRow",
+            "\n".join(json.dumps(row) for row in rows).encode(),
+        )
+
     def heartbeat(self) -> None:
         last = self._seq // 2
         rows = ", ".join(
-            f"('{gateway}', {self.epoch}, now64(3) - INTERVAL {age} SECOND, 'running', '0.1.0', {last}, {last})"
+            f"('{gateway}', {self.epoch}, now64(3) - INTERVAL {age} SECOND, 'running', '0.1.0', {last}, {last}, "
+            f"{last}, 3, 4096, 0.1, 118.5, 12.5, now64(3) + INTERVAL 60 DAY, 31000000000, 48000000)"
             for gateway in ("gw-east", "gw-west")
             for age in (0, 25)
         )
         self.clickhouse.execute(
-            "INSERT INTO fieldstream.gateways_data (gateway_id, epoch, ts, state, version, last_seq, last_sent_seq) "
-            f"VALUES {rows}"
+            "INSERT INTO fieldstream.gateways_data (gateway_id, epoch, ts, state, version, last_seq, last_sent_seq, "
+            "accepted_total, spool_readings, spool_bytes, spool_oldest_age_s, spool_hours_left, clock_offset_ms, "
+            f"certificate_expires_at, disk_free_bytes, memory_bytes) VALUES {rows}"
         )
 
     def tick(self) -> int:

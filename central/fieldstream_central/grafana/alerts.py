@@ -1,0 +1,142 @@
+"""Alert rules on the chain itself, as code: each says what is wrong, since when, and where to look.
+
+Process anomalies are not alerted here: the alerter does that, once per incident. Both reach people by the same
+Alertmanager.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from grafana_foundation_sdk.builders import alerting, expr
+from grafana_foundation_sdk.models.alerting import RelativeTimeRange
+
+from fieldstream_central.grafana.frame import RUNBOOKS
+from fieldstream_central.grafana.gateways import COMPLETENESS
+from fieldstream_central.grafana.source import CLICKHOUSE, PROMETHEUS, ClickHouseQuery, Sql, promql
+
+FOLDER = "Fieldstream"
+GROUP = "chain"
+EVERY_S = 30
+
+
+SILENT_GATEWAYS = """
+SELECT gateway_id, dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.gateways_data
+WHERE ts >= now64(3) - INTERVAL 7 DAY GROUP BY gateway_id HAVING argMax(state, ts) != 'stopped'"""
+DATA_AGE = """
+SELECT dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.readings WHERE ts >= now64(3) - INTERVAL 1 DAY"""
+LETTERS_RISING = """
+SELECT gateway_id, count() AS letters FROM fieldstream.dead_letters
+WHERE received_at >= now64(3) - INTERVAL 10 MINUTE GROUP BY gateway_id"""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One rule: it fires when the question's figure is above `above` for `for_`."""
+
+    name: str
+    summary: str
+    severity: str
+    above: float
+    for_: str
+    sql: str = ""
+    promql: str = ""
+
+
+ALERTS = (
+    Alert(
+        "gateway-silent",
+        "Gateway {{ $labels.gateway_id }} sends no heartbeat. Its readings wait on its disk, if it runs.",
+        "critical",
+        60,
+        "30s",
+        sql=SILENT_GATEWAYS,
+    ),
+    Alert(
+        "completeness-gap",
+        "{{ $values.B }} readings of gateway {{ $labels.gateway_id }}, confirmed by Kafka, are not in the store.",
+        "critical",
+        0,
+        "2m",
+        sql=f"SELECT gateway_id, missing FROM ({COMPLETENESS})",
+    ),
+    Alert("data-old", "The newest stored reading is {{ $values.B }} s old.", "critical", 60, "1m", sql=DATA_AGE),
+    Alert(
+        "dead-letters-rising",
+        "{{ $values.B }} messages in ten minutes could not be accepted from {{ $labels.gateway_id }}.",
+        "warning",
+        50,
+        "5m",
+        sql=LETTERS_RISING,
+    ),
+    Alert(
+        "loader-lag",
+        "The store is {{ $values.B }} s behind on {{ $labels.topic }}.",
+        "critical",
+        600,
+        "1m",
+        promql="fieldstream_loader_lag_seconds",
+    ),
+    Alert(
+        "job-not-running",
+        "The stream job {{ $labels.job }} does not run.",
+        "critical",
+        0,
+        "2m",
+        promql="1 - fieldstream_job_running",
+    ),
+)
+
+
+def rule(alert: Alert) -> alerting.Rule:
+    """The rule with its question (A), the newest figure (B) and the threshold (C)."""
+    source = CLICKHOUSE if alert.sql else PROMETHEUS
+    question = Sql(ClickHouseQuery(alert.sql)) if alert.sql else promql(alert.promql, "")
+    past = RelativeTimeRange(from_val=600, to=0)
+    return (
+        alerting.Rule(alert.name)
+        .uid(f"fieldstream-{alert.name}")
+        .folder_uid(FOLDER)
+        .rule_group(GROUP)
+        .condition("C")
+        .for_val(alert.for_)
+        .no_data_state("OK")
+        .exec_err_state("Error")
+        .labels({"severity": alert.severity, "source": "grafana"})
+        .annotations({"summary": alert.summary, "runbook_url": f"{RUNBOOKS}/{alert.name}"})
+        .with_query(alerting.Query("A").datasource_uid(source.uid or "").model(question).relative_time_range(past))
+        .with_query(
+            alerting.Query("B")
+            .datasource_uid("__expr__")
+            .model(expr.TypeReduce().ref_id("B").expression("A").reducer("last"))
+            .relative_time_range(past)
+        )
+        .with_query(
+            alerting.Query("C")
+            .datasource_uid("__expr__")
+            .model(
+                expr.TypeThreshold()
+                .ref_id("C")
+                .expression("B")
+                .conditions(
+                    [
+                        expr.ExprTypeThresholdConditions().evaluator(
+                            expr.ExprTypeThresholdConditionsEvaluator().type("gt").params([alert.above])
+                        )
+                    ]
+                )
+            )
+            .relative_time_range(past)
+        )
+    )
+
+
+def contact_points(alertmanager: str) -> dict[str, Any]:
+    """Provisioning of the one contact point: the Alertmanager that the alerter and Prometheus use too."""
+    receiver = {"uid": "fieldstream-alertmanager", "type": "prometheus-alertmanager", "settings": {"url": alertmanager}}
+    return {"apiVersion": 1, "contactPoints": [{"orgId": 1, "name": "fieldstream", "receivers": [receiver]}]}
+
+
+def policies() -> dict[str, Any]:
+    """Provisioning of the notification policy: everything to the contact point, which groups by itself."""
+    policy = {"orgId": 1, "receiver": "fieldstream", "group_by": ["..."], "group_wait": "0s", "group_interval": "10s"}
+    return {"apiVersion": 1, "policies": [policy | {"repeat_interval": "5m"}]}

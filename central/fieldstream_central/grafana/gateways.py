@@ -1,0 +1,111 @@
+"""Gateways: which ones are well, how long their buffers last, whether all they accepted has arrived."""
+
+from grafana_foundation_sdk.builders import dashboard
+
+from fieldstream_central.grafana.frame import fill, frame
+from fieldstream_central.grafana.panels import AMBER, GREEN, RED, bars, column, course, number, rows
+
+_NEWEST = """
+SELECT gateway_id, argMax(epoch, ts) AS epoch, max(ts) AS newest, argMax(state, ts) AS state,
+    argMax(version, ts) AS version, argMax(spool_readings, ts) AS spool, argMax(spool_bytes, ts) AS bytes,
+    argMax(spool_oldest_age_s, ts) AS oldest_s, argMax(spool_hours_left, ts) AS hours_left,
+    argMax(clock_offset_ms, ts) AS clock_ms, argMax(certificate_expires_at, ts) AS expires,
+    argMax(disk_free_bytes, ts) AS disk, argMax(memory_bytes, ts) AS memory
+FROM fieldstream.gateways_data GROUP BY gateway_id"""
+
+# As store/audit.py counts: missing is what Kafka had confirmed 20 s ago and the store does not hold.
+COMPLETENESS = """
+SELECT gateway_id, sum(accepted_) AS accepted, sum(arrived_) AS arrived, sum(greatest(0, settled - arrived_)) AS missing
+FROM
+(SELECT b.gateway_id AS gateway_id, b.epoch AS epoch, any(b.accepted) AS accepted_, any(b.settled) AS settled,
+    sum(bitmapCardinality(bitmapSubsetInRange(p.places, toUInt64(0), toUInt64(b.settled + 1)))) AS arrived_
+ FROM (SELECT gateway_id, epoch, max(last_seq) AS accepted,
+        maxIf(last_sent_seq, ts <= now64(3) - INTERVAL 20 SECOND) AS settled
+    FROM fieldstream.gateways_data GROUP BY gateway_id, epoch) AS b
+ LEFT JOIN (SELECT gateway_id, epoch, bucket, groupBitmapMergeState(places) AS places
+    FROM fieldstream.arrived_data GROUP BY gateway_id, epoch, bucket) AS p
+ ON p.gateway_id = b.gateway_id AND p.epoch = b.epoch
+ GROUP BY gateway_id, epoch)
+GROUP BY gateway_id"""
+
+FLEET = f"""
+SELECT n.gateway_id AS gateway, n.state AS state, n.version AS version,
+    dateDiff('millisecond', n.newest, now64(3)) / 1000 AS heartbeat_age, c.accepted AS accepted, c.arrived AS arrived,
+    c.missing AS missing, n.spool AS waiting, n.bytes AS spool_size, n.oldest_s AS oldest_waiting,
+    n.hours_left AS hours_left, n.clock_ms AS clock_offset,
+    dateDiff('hour', now64(3), n.expires) / 24 AS certificate_days, n.disk AS disk_free, n.memory AS memory
+FROM ({_NEWEST}) AS n LEFT JOIN ({COMPLETENESS}) AS c ON c.gateway_id = n.gateway_id ORDER BY gateway"""
+
+RUNNING = f"SELECT countIf(newest > now64(3) - INTERVAL 30 SECOND) FROM ({_NEWEST})"
+SILENT = f"SELECT countIf(newest <= now64(3) - INTERVAL 30 SECOND) FROM ({_NEWEST})"
+MISSING = f"SELECT sum(missing) FROM ({COMPLETENESS})"
+HOURS_LEFT = f"SELECT min(hours_left) FROM ({_NEWEST})"
+WAITING = f"SELECT sum(spool) FROM ({_NEWEST})"
+
+
+def _beats(figure: str, name: str) -> str:
+    return f"""
+SELECT $__timeInterval(ts) AS time, gateway_id, {figure} AS {name} FROM fieldstream.gateways
+WHERE $__timeFilter_ms(ts) GROUP BY time, gateway_id ORDER BY time"""
+
+
+SPOOL = _beats("max(spool_readings)", "waiting")
+OLDEST = _beats("max(spool_oldest_age_s)", "oldest_waiting")
+CLOCK = _beats("avg(clock_offset_ms)", "offset")
+MEMORY = _beats("max(memory_bytes)", "memory")
+# The counter starts anew with each process, so a fall is a start.
+ACCEPTED = """
+SELECT time, gateway_id, sum(greatest(0, step)) AS accepted FROM
+(SELECT $__timeInterval(ts) AS time, gateway_id, accepted_total - lagInFrame(accepted_total, 1, accepted_total)
+    OVER (PARTITION BY gateway_id ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS step
+ FROM fieldstream.gateways WHERE $__timeFilter_ms(ts))
+GROUP BY time, gateway_id ORDER BY time"""
+DUPLICATES = """
+SELECT time, gateway_id, sum(greatest(0, step)) AS duplicates FROM
+(SELECT $__timeInterval(ts) AS time, gateway_id, duplicates_total - lagInFrame(duplicates_total, 1, duplicates_total)
+    OVER (PARTITION BY gateway_id ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS step
+ FROM fieldstream.gateways WHERE $__timeFilter_ms(ts))
+GROUP BY time, gateway_id ORDER BY time"""
+
+
+def board() -> dashboard.Dashboard:
+    """The dashboard."""
+    page = frame("fieldstream-gateways", "Gateways", "Health of the fleet, buffers, clocks, completeness.")
+    fleet = rows("Fleet", "The newest heartbeat of each gateway, and whether what it accepted has arrived", FLEET)
+    for name, unit in (
+        ("heartbeat_age", "s"),
+        ("spool_size", "bytes"),
+        ("oldest_waiting", "s"),
+        ("hours_left", "h"),
+        ("clock_offset", "ms"),
+        ("certificate_days", "d"),
+        ("disk_free", "bytes"),
+        ("memory", "bytes"),
+    ):
+        fleet = column(fleet, name, unit=unit)
+    fleet = column(fleet, "missing", colors=((None, GREEN), (1, RED)))
+    fleet = column(fleet, "heartbeat_age", colors=((None, GREEN), (15, AMBER), (30, RED)))
+    fleet = column(fleet, "hours_left", colors=((None, RED), (4, AMBER), (24, GREEN)))
+    fleet = column(fleet, "certificate_days", colors=((None, RED), (7, AMBER), (30, GREEN)))
+    return fill(
+        page,
+        number("Sending heartbeats", "Within the last 30 s", RUNNING),
+        number("Silent", "No heartbeat for 30 s", SILENT, colors=((None, GREEN), (1, RED))),
+        number("Missing readings", "Confirmed by Kafka, not in the store", MISSING, colors=((None, GREEN), (1, RED))),
+        number("Waiting", "In all spools", WAITING),
+        number(
+            "Shortest buffer",
+            "Hours until the first spool is full at its intake",
+            HOURS_LEFT,
+            unit="h",
+            decimals=1,
+            colors=((None, RED), (4, AMBER), (24, GREEN)),
+        ),
+        fleet,
+        course("Waiting in the spool", "Readings without Kafka's confirmation", SPOOL),
+        course("Oldest waiting", "How far the uplink is behind", OLDEST, unit="s"),
+        bars("Accepted", "Readings and dead letters per interval", ACCEPTED),
+        bars("Duplicates dropped", "Delivered again by a device or the broker", DUPLICATES),
+        course("Clock offset", "Median of the devices' time against the gateway's", CLOCK, unit="ms"),
+        course("Memory", "Resident", MEMORY, unit="bytes"),
+    )
