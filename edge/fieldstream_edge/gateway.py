@@ -131,6 +131,8 @@ class Gateway:
         fixed = [
             name for name in ("gateway_id", "state_dir", "http") if getattr(new, name) != getattr(self.settings, name)
         ]
+        if new.spool.key_file != self.settings.spool.key_file:
+            fixed.append("spool.key_file")
         if fixed:
             log.error("%s cannot change while running: restart the gateway; the old one goes on", ", ".join(fixed))
             return "refused"

@@ -165,7 +165,7 @@ def load(segment: Segment) -> _Loaded:
         return {}
     for at, header in scan(data, segment.first_seq):
         try:
-            batch = unpack_body(data[at:], header, table)
+            batch = unpack_body(data[at:], header, table, segment.cipher)
         except DamagedBatchError as error:
             log.error("seq %d to %d cannot be looked up: %s", header.first_seq, header.last_seq, error)
             continue

@@ -73,7 +73,7 @@ class Redeliveries:
             try:
                 data = segments.read(segment.path)[: segment.end]
                 for at, header in scan(data, segment.first_seq):
-                    for key, print_ in unpack_body(data[at:], header, table).marks:
+                    for key, print_ in unpack_body(data[at:], header, table, segment.cipher).marks:
                         self._set(key >> 16, key & 0xFFFF, print_)
             except (DamagedBatchError, SpoolError) as error:
                 log.warning("redelivery marks of %s are incomplete: %s", segment.path.name, error)

@@ -164,6 +164,12 @@ class SpoolSettings:
         high=1 << 30,
         extremes="Low: many files. High: more memory when redeliveries are looked up.",
     )
+    key_file: str = setting(
+        "",
+        "Encrypts the spool on disk: file with keys, base64 of 32 random bytes, one a line. The first encrypts, all "
+        "decrypt. Empty: no encryption. Read at the start.",
+        extremes="A lost key loses what is not delivered.",
+    )
     commit_interval_ms: float = setting(
         5.0,
         "How long accepted entries may wait for the sync that precedes PUBACK.",

@@ -23,6 +23,8 @@ from fieldstream_edge.commands.status import fetch
 from fieldstream_edge.config import ConfigError, load
 from fieldstream_edge.intake.probe import probe
 from fieldstream_edge.settings import GatewaySettings, MqttSettings
+from fieldstream_edge.spool.errors import SpoolKeyError
+from fieldstream_edge.spool.ledger import load_keys
 
 _SLOW_SYNC_MS = 50.0
 _CLOCK_TOLERANCE_S = 2.0
@@ -72,6 +74,10 @@ def examine(config: Path) -> Iterator[Finding]:
         yield from _mqtt(broker, settings)
     disk = _disk(settings)
     yield disk
+    try:
+        load_keys(settings.spool)
+    except SpoolKeyError as error:
+        yield Finding("spool key", False, str(error), "the gateway does not start without it")
     yield from _kafka(settings)
     if disk.ok:  # without it there is no room to speak of, and no place for schemas
         yield _space(settings)

@@ -17,8 +17,16 @@ from fieldstream_edge.config import load
 from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.batch import Batch, DeadLetter, Descriptor, StoredBatch
 from fieldstream_edge.spool.errors import DamagedBatchError
-from fieldstream_edge.spool.format import BATCH_HEADER_BYTES, FOOTER_BYTES, Footer, scan, unpack_body
-from fieldstream_edge.spool.ledger import Spool
+from fieldstream_edge.spool.format import (
+    BATCH_HEADER_BYTES,
+    FOOTER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    Footer,
+    SegmentHeader,
+    scan,
+    unpack_body,
+)
+from fieldstream_edge.spool.ledger import Spool, load_keys
 from fieldstream_edge.spool.recovery import Cursor
 from fieldstream_edge.spool.segment import read
 
@@ -66,20 +74,24 @@ def _list(settings: GatewaySettings, _: argparse.Namespace) -> int:
     return 0
 
 
-def _read_segment(first_seq: int, path: Path) -> Iterator[StoredBatch | DamagedBatchError]:
+def _read_segment(settings: GatewaySettings, first_seq: int, path: Path) -> Iterator[StoredBatch | DamagedBatchError]:
     data = read(path)
     table: list[Descriptor] = []
+    try:
+        cipher = SegmentHeader.unpack(bytes(data[:SEGMENT_HEADER_BYTES])).cipher(load_keys(settings.spool))
+    except DamagedBatchError:
+        cipher = None
     for at, header in scan(data, first_seq):
         try:
-            yield unpack_body(data[at : at + BATCH_HEADER_BYTES + header.body_bytes], header, table)
+            yield unpack_body(data[at : at + BATCH_HEADER_BYTES + header.body_bytes], header, table, cipher)
         except DamagedBatchError as error:
             yield error
 
 
-def _damage(first_seq: int, path: Path, following: int | None) -> list[str]:
+def _damage(settings: GatewaySettings, first_seq: int, path: Path, following: int | None) -> list[str]:
     """What is wrong with a segment."""
     found, expected = [], first_seq
-    for batch in _read_segment(first_seq, path):
+    for batch in _read_segment(settings, first_seq, path):
         if isinstance(batch, DamagedBatchError):
             found.append(str(batch))
             continue
@@ -99,7 +111,7 @@ def _verify(settings: GatewaySettings, _: argparse.Namespace) -> int:
     damaged = 0
     for number, (first_seq, path) in enumerate(segments):
         following = segments[number + 1][0] if number + 1 < len(segments) else None
-        for problem in _damage(first_seq, path, following):
+        for problem in _damage(settings, first_seq, path, following):
             damaged += 1
             print(f"{path.name}: {problem}")
     print(f"{len(segments)} segments, {damaged} damaged places")
@@ -116,7 +128,7 @@ def _repair(settings: GatewaySettings, _: argparse.Namespace) -> int:
         segments, count = _segments(settings.spool_dir), 0
         for number, (first_seq, path) in enumerate(segments):
             following = segments[number + 1][0] if number + 1 < len(segments) else None
-            problems = _damage(first_seq, path, following)
+            problems = _damage(settings, first_seq, path, following)
             if problems:
                 aside.mkdir(exist_ok=True)
                 (aside / path.name).write_bytes(path.read_bytes())
@@ -135,7 +147,7 @@ def _export(settings: GatewaySettings, arguments: argparse.Namespace) -> int:
     count = 0
     try:
         for first_seq, path in _segments(settings.spool_dir):
-            for batch in _read_segment(first_seq, path):
+            for batch in _read_segment(settings, first_seq, path):
                 if isinstance(batch, DamagedBatchError) or batch.last_seq <= delivered:
                     continue
                 for row in _rows(batch):

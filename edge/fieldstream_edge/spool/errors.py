@@ -5,6 +5,7 @@ SpoolError
  +-- SpoolIOError       the disk refused; nothing of the batch counts as accepted
  +-- SpoolOwnedError    another process has it
  +-- SpoolFormatError   written by a newer version, or not a spool
+ +-- SpoolKeyError      encrypted, and the key is missing or another one
  +-- DamagedBatchError  a batch that fails its checks
 """
 
@@ -27,6 +28,10 @@ class SpoolOwnedError(SpoolError):
 
 class SpoolFormatError(SpoolError):
     """The directory holds a spool that this version cannot read."""
+
+
+class SpoolKeyError(SpoolError):
+    """The spool is encrypted and its key is missing, unusable or another one."""
 
 
 class DamagedBatchError(SpoolError):

@@ -7,18 +7,23 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
 
 from fieldstream_edge.spool.batch import Batch, DeadLetter, Descriptor, StoredBatch
-from fieldstream_edge.spool.errors import DamagedBatchError, SpoolFormatError
+from fieldstream_edge.spool.errors import DamagedBatchError, SpoolFormatError, SpoolKeyError
+
+if TYPE_CHECKING:
+    from fieldstream_edge.spool.encryption import SegmentCipher, SpoolKeys
 
 if sys.byteorder != "little":  # pragma: no cover - arm64 and amd64 are little-endian
     raise ImportError("the spool format is little-endian; this machine is not")
 
 FORMAT = 1
-_SEGMENT = struct.Struct("<4sHHqQqI")  # magic, format, flags, epoch, first seq, created at, reserved; then CRC
+_FORMAT_ENCRYPTED = 2  # so that a program from before encryption refuses such a segment
+_SEGMENT = struct.Struct("<4sHHqQqI")  # magic, format, flags, epoch, first seq, created at, random; then CRC
 _BATCH = struct.Struct("<4sIQIIqI")  # magic, body length, first seq, readings, dead, received base, widths; then CRC
 _FOOTER = struct.Struct("<4sIQQqqqI")  # magic, reserved, last seq, readings, min ts, max ts, newest received, reserved
 _U32 = struct.Struct("<I")
@@ -26,6 +31,8 @@ _U64 = struct.Struct("<Q")
 SEGMENT_HEADER_BYTES = _SEGMENT.size + 4
 BATCH_HEADER_BYTES = _BATCH.size + 4
 FOOTER_BYTES = _FOOTER.size + 4
+_TAG_BYTES = 16  # of AES-GCM, at the end of an encrypted body
+_ENCRYPTED_BODY = 1 << 24  # in widths
 _SEGMENT_MAGIC, _BATCH_MAGIC, _FOOTER_MAGIC = b"FSS1", b"FSB1", b"FSF1"
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -38,17 +45,28 @@ LOST = Descriptor("", "")  # stands in a table for a descriptor whose batch was 
 
 @dataclass(frozen=True)
 class SegmentHeader:
-    """Header of a segment."""
+    """Header of a segment. `key`: fingerprint of the key its batches are encrypted with; None: they are not."""
 
     epoch: int
     first_seq: int
     created_at: int
-    flags: int = 0
+    key: int | None = None
+    random: int = 0
 
     def pack(self) -> bytes:
         """Bytes of the header."""
-        head = _SEGMENT.pack(_SEGMENT_MAGIC, FORMAT, self.flags, self.epoch, self.first_seq, self.created_at, 0)
+        version, flags = (FORMAT, 0) if self.key is None else (_FORMAT_ENCRYPTED, self.key << 1 | 1)
+        place = (self.epoch, self.first_seq, self.created_at)
+        head = _SEGMENT.pack(_SEGMENT_MAGIC, version, flags, *place, self.random)
         return head + _U32.pack(crc32(head))
+
+    def cipher(self, keys: SpoolKeys | None) -> SegmentCipher | None:
+        """For its batches; None when they are not encrypted. Raises SpoolKeyError when the key is not there."""
+        if self.key is None:
+            return None
+        if keys is None:
+            raise SpoolKeyError("the spool is encrypted: set spool.key_file to the file with its key")
+        return keys.cipher(self.key, self.pack())
 
     @classmethod
     def unpack(cls, data: bytes) -> SegmentHeader:
@@ -58,12 +76,12 @@ class SegmentHeader:
         head = data[: _SEGMENT.size]
         if _U32.unpack_from(data, _SEGMENT.size)[0] != crc32(head):
             raise DamagedBatchError("segment header fails its checksum")
-        _, version, flags, epoch, first_seq, created_at, _ = _SEGMENT.unpack(head)
-        if version > FORMAT:
+        _, version, flags, epoch, first_seq, created_at, random = _SEGMENT.unpack(head)
+        if version > _FORMAT_ENCRYPTED:
             raise SpoolFormatError(
-                f"spool format {version} is newer than this program's ({FORMAT}); install the newer one"
+                f"spool format {version} is newer than this program's ({_FORMAT_ENCRYPTED}); install the newer one"
             )
-        return cls(epoch=epoch, first_seq=first_seq, created_at=created_at, flags=flags)
+        return cls(epoch, first_seq, created_at, flags >> 1 if flags & 1 else None, random)
 
 
 @dataclass(slots=True)
@@ -145,7 +163,9 @@ def _number(batch: Batch, writer: int, next_number: int) -> list[Descriptor]:
     return new
 
 
-def pack_batch(batch: Batch, *, first_seq: int, segment: int, writer: int, next_number: int) -> tuple[bytes, int]:
+def pack_batch(
+    batch: Batch, *, first_seq: int, segment: int, writer: int, next_number: int, cipher: SegmentCipher | None = None
+) -> tuple[bytes, int]:
     """Bytes of the batch, and how many descriptors it introduced to the segment (named by its first seq).
 
     `writer` is unique to each creation of a segment file: after a failed sync a file of the same name starts anew.
@@ -174,7 +194,12 @@ def pack_batch(batch: Batch, *, first_seq: int, segment: int, writer: int, next_
         )
     )
     widths = number_column.itemsize | ts.itemsize << 8 | received.itemsize << 16
-    head = _BATCH.pack(_BATCH_MAGIC, len(body), first_seq, len(batch.ts), len(batch.dead), base, widths)
+    size = len(body)
+    if cipher is not None:
+        size, widths = size + _TAG_BYTES, widths | _ENCRYPTED_BODY
+    head = _BATCH.pack(_BATCH_MAGIC, size, first_seq, len(batch.ts), len(batch.dead), base, widths)
+    if cipher is not None:
+        body = cipher.encrypt(body, head, first_seq)
     crc = crc32(body, crc32(_U64.pack(segment), crc32(head)))
     return b"".join((head, _U32.pack(crc), body)), len(new)
 
@@ -196,12 +221,20 @@ def is_intact(data: memoryview, header: BatchHeader, segment: int) -> bool:
     return crc == header.crc
 
 
-def unpack_body(data: memoryview, header: BatchHeader, table: list[Descriptor]) -> StoredBatch:
+def unpack_body(
+    data: memoryview, header: BatchHeader, table: list[Descriptor], cipher: SegmentCipher | None = None
+) -> StoredBatch:
     """The batch at the start of `data`, which was found intact; adds its new descriptors to `table`.
 
-    Raises DamagedBatchError when it refers to descriptors of a batch that was lost.
+    Raises DamagedBatchError when it refers to descriptors of a batch that was lost, or cannot be decrypted.
     """
     at = BATCH_HEADER_BYTES
+    if header.widths & _ENCRYPTED_BODY:
+        if cipher is None:
+            raise DamagedBatchError("the batch is encrypted, and the segment's header, which it takes, is damaged")
+        end = BATCH_HEADER_BYTES + header.body_bytes
+        data = memoryview(cipher.decrypt(data[BATCH_HEADER_BYTES:end], data[: _BATCH.size], header.first_seq))
+        at = 0
 
     def take(size: int) -> memoryview:
         nonlocal at

@@ -4,11 +4,13 @@ import errno
 import fcntl
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieldstream_edge.settings import SpoolSettings
 from fieldstream_edge.spool import segment as segments
@@ -19,6 +21,9 @@ from fieldstream_edge.spool.format import FOOTER_BYTES, SEGMENT_HEADER_BYTES, Se
 from fieldstream_edge.spool.gaps import Gap, Gaps
 from fieldstream_edge.spool.recovery import Cursor, recover
 from fieldstream_edge.spool.segment import Segment
+
+if TYPE_CHECKING:
+    from fieldstream_edge.spool.encryption import SpoolKeys
 
 log = logging.getLogger(__name__)
 _CURSOR_EVERY_S = 0.5
@@ -53,7 +58,7 @@ class Spool:
         files: Files | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Takes ownership and recovers. Raises SpoolOwnedError, SpoolFormatError, OSError."""
+        """Takes ownership and recovers. Raises SpoolOwnedError, SpoolFormatError, SpoolKeyError, OSError."""
         self.directory = directory
         self.settings = settings
         self.counters = SpoolCounters()
@@ -64,7 +69,8 @@ class Spool:
         directory.mkdir(parents=True, exist_ok=True)
         self._lock_fd = _own(directory)
         try:
-            found = recover(directory, gateway_id, self._files, now_ms=int(clock() * 1000))
+            self._keys = load_keys(settings)
+            found = recover(directory, gateway_id, self._files, now_ms=int(clock() * 1000), keys=self._keys)
             self._cursor = Cursor(directory)
         except BaseException:
             os.close(self._lock_fd)
@@ -122,7 +128,8 @@ class Spool:
 
     def _new_segment(self, first_seq: int, size: int) -> Segment:
         self._make_room(size)
-        header = SegmentHeader(self.epoch, first_seq, int(self._clock() * 1000))
+        key = self._keys.fingerprint if self._keys else None
+        header = SegmentHeader(self.epoch, first_seq, int(self._clock() * 1000), key, secrets.randbits(32))
         while True:
             try:
                 active = segments.create(self._files, self.directory, header, size)
@@ -133,6 +140,7 @@ class Spool:
                 if not self._free_one():
                     self.counters.refused += 1
                     raise SpoolFullError(f"the disk of the spool is full ({error}); free space on it") from error
+        active.cipher = header.cipher(self._keys)
         with self._changed:
             self._segments.append(active)
             self._active = active
@@ -290,7 +298,12 @@ class Spool:
 
 def _pack(batch: Batch, first_seq: int, segment: Segment) -> tuple[bytes, int]:
     return pack_batch(
-        batch, first_seq=first_seq, segment=segment.first_seq, writer=segment.writer, next_number=segment.descriptors
+        batch,
+        first_seq=first_seq,
+        segment=segment.first_seq,
+        writer=segment.writer,
+        next_number=segment.descriptors,
+        cipher=segment.cipher,
     )
 
 
@@ -301,6 +314,15 @@ def _largest(batch: Batch) -> int:
     )
     dead = sum(4 * (len(each.detail) + len(each.source) + 3 * 256) + 128 for each in batch.dead) + batch.dead_bytes
     return SEGMENT_HEADER_BYTES + FOOTER_BYTES + 256 + 28 * len(batch.ts) + names + dead + 12 * len(batch.marks)
+
+
+def load_keys(settings: SpoolSettings) -> "SpoolKeys | None":
+    """The configured keys, or None. Raises SpoolKeyError."""
+    if not settings.key_file:
+        return None
+    from fieldstream_edge.spool.encryption import SpoolKeys  # cryptography: only where there is a key
+
+    return SpoolKeys.load(Path(settings.key_file))
 
 
 def _own(directory: Path) -> int:

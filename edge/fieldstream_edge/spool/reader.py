@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from fieldstream_edge.spool.batch import Descriptor, StoredBatch
 from fieldstream_edge.spool.errors import DamagedBatchError
@@ -16,6 +17,9 @@ from fieldstream_edge.spool.format import (
 )
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.spool.segment import Segment
+
+if TYPE_CHECKING:
+    from fieldstream_edge.spool.encryption import SegmentCipher
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 256 * 1024
@@ -49,7 +53,7 @@ class SpoolReader:
                 if self._at_end(segment):
                     continue
                 return None
-            batch = self._take(header)
+            batch = self._take(header, segment.cipher)
             if batch is not None and batch.last_seq > self.seq:
                 if batch.first_seq > self.seq + 1:
                     self._lost(batch.first_seq - 1)
@@ -116,11 +120,11 @@ class SpoolReader:
             return header
         return None
 
-    def _take(self, header: BatchHeader) -> StoredBatch | None:
+    def _take(self, header: BatchHeader, cipher: "SegmentCipher | None") -> StoredBatch | None:
         start = self._at
         self._at += BATCH_HEADER_BYTES + header.body_bytes
         try:
-            return unpack_body(self._data[start : self._at], header, self._table)
+            return unpack_body(self._data[start : self._at], header, self._table, cipher)
         except DamagedBatchError as error:
             log.error("seq %d to %d cannot be read: %s", header.first_seq, header.last_seq, error)
             return None

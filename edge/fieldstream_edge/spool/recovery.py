@@ -6,8 +6,10 @@ import struct
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
+from fieldstream_edge.spool.batch import Descriptor
 from fieldstream_edge.spool.errors import DamagedBatchError, SpoolFormatError
 from fieldstream_edge.spool.files import Files, write_whole
 from fieldstream_edge.spool.format import (
@@ -21,6 +23,9 @@ from fieldstream_edge.spool.format import (
     unpack_body,
 )
 from fieldstream_edge.spool.segment import Segment, read, seal
+
+if TYPE_CHECKING:
+    from fieldstream_edge.spool.encryption import SegmentCipher, SpoolKeys
 
 _SLOT = struct.Struct("<QQ12x")
 _SLOT_BYTES = _SLOT.size + 4
@@ -38,10 +43,13 @@ class Recovered:
     scanned_segments: int = 0
 
 
-def recover(directory: Path, gateway_id: str, files: Files, *, now_ms: int | None = None) -> Recovered:
+def recover(
+    directory: Path, gateway_id: str, files: Files, *, now_ms: int | None = None, keys: "SpoolKeys | None" = None
+) -> Recovered:
     """Reads the state of the spool and seals what a crash left open.
 
-    Raises SpoolFormatError when the spool is another gateway's or a newer version's, OSError when the disk fails.
+    Raises SpoolFormatError when the spool is another gateway's or a newer version's, SpoolKeyError when it is
+    encrypted with another key, OSError when the disk fails.
     """
     epoch = _read_epoch(directory, gateway_id)
     names = sorted(int(path.stem) for path in directory.glob("*.seg") if path.stem.isdigit())
@@ -52,7 +60,7 @@ def recover(directory: Path, gateway_id: str, files: Files, *, now_ms: int | Non
         _write_epoch(directory, gateway_id, epoch, files)
     found = Recovered(epoch, delivered_seq=delivered or 0)
     for first_seq, following in zip(names, [*names[1:], None], strict=False):
-        segment = _recover_segment(directory / f"{first_seq:020d}.seg", first_seq, following, found, files)
+        segment = _recover_segment(directory / f"{first_seq:020d}.seg", first_seq, following, found, files, keys)
         if segment is not None:
             found.segments.append(segment)
     last = found.segments[-1].last_seq if found.segments else 0
@@ -61,43 +69,47 @@ def recover(directory: Path, gateway_id: str, files: Files, *, now_ms: int | Non
     return found
 
 
-def _recover_segment(
-    path: Path, first_seq: int, following: int | None, found: Recovered, files: Files
+def _recover_segment(  # noqa: PLR0917
+    path: Path, first_seq: int, following: int | None, found: Recovered, files: Files, keys: "SpoolKeys | None"
 ) -> Segment | None:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(SEGMENT_HEADER_BYTES)
         file.seek(max(0, size - FOOTER_BYTES))
         footer = Footer.unpack(file.read(FOOTER_BYTES))
+    cipher = None
     try:
         header = SegmentHeader.unpack(head)
+        cipher = header.cipher(keys)
         if header.epoch != found.epoch:
             raise SpoolFormatError(f"{path.name} belongs to epoch {header.epoch}, the spool to {found.epoch}")
     except DamagedBatchError:
         footer = None  # scanned by its name: the batches carry their own checks
     if footer is not None and (following is None or footer.last_seq < following):
-        return Segment(path, first_seq, size - FOOTER_BYTES, size, footer, sealed=True)
+        return Segment(path, first_seq, size - FOOTER_BYTES, size, footer, sealed=True, cipher=cipher)
     found.scanned_segments += 1
-    return _scan_segment(path, first_seq, following, found, files)
+    return _scan_segment(path, first_seq, following, found, files, cipher)
 
 
-def _scan_segment(path: Path, first_seq: int, following: int | None, found: Recovered, files: Files) -> Segment | None:
+def _scan_segment(  # noqa: PLR0917
+    path: Path, first_seq: int, following: int | None, found: Recovered, files: Files, cipher: "SegmentCipher | None"
+) -> Segment | None:
     data = read(path)
     footer, end = Footer(first_seq - 1), SEGMENT_HEADER_BYTES
-    table: list[object] = []
+    table: list[Descriptor] = []
     for at, header in scan(data, first_seq):
         if following is not None and header.last_seq >= following:
             break
         end = at + BATCH_HEADER_BYTES + header.body_bytes
         try:
-            footer.count(unpack_body(data[at:], header, table), header.last_seq)  # type: ignore[arg-type]
+            footer.count(unpack_body(data[at:], header, table, cipher), header.last_seq)
         except DamagedBatchError:
             footer.last_seq = header.last_seq
     found.torn_bytes += _used(data[end:])
     if footer.last_seq < first_seq:
         files.delete(path)
         return None
-    segment = Segment(path, first_seq, end, len(data), footer)
+    segment = Segment(path, first_seq, end, len(data), footer, cipher=cipher)
     segment.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     seal(files, segment)
     return segment

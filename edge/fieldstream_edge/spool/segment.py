@@ -4,10 +4,14 @@ import itertools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieldstream_edge.spool.errors import SpoolError
 from fieldstream_edge.spool.files import Files
 from fieldstream_edge.spool.format import FOOTER_BYTES, Footer, SegmentHeader
+
+if TYPE_CHECKING:
+    from fieldstream_edge.spool.encryption import SegmentCipher
 
 
 @dataclass(slots=True)
@@ -22,6 +26,7 @@ class Segment:
     fd: int = -1  # open only while it is written
     descriptors: int = 0  # how many it has introduced
     sealed: bool = False
+    cipher: "SegmentCipher | None" = None  # of an encrypted segment
     writer: int = field(default_factory=itertools.count().__next__)  # unique to this creation of the file
 
     @property

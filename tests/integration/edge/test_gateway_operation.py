@@ -195,6 +195,7 @@ _FAULTS = {
         "start the registry",
     ),
     "state_dir not writable": ('state_dir = "', 'state_dir = "/proc/no', "disk", "state_dir"),
+    "spool key missing": ("[http]", '[spool]\nkey_file = "/no/such/key"\n[http]', "spool key", "does not start"),
     "spool beyond the disk": ("[http]", "[spool]\nmax_bytes = 100000000000000\n[http]", "disk space", "lower"),
 }
 

@@ -4,11 +4,12 @@ The model is a list: what `store` returned for, in order. A power cut takes back
 sync covered, and files whose directory entry no sync covered.
 """
 
+import base64
 import os
 import random
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -91,9 +92,17 @@ class FaultyFiles(Files):
 
 
 class SpoolMachine(RuleBasedStateMachine):
+    encrypted = False
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
+        self.settings = _SETTINGS
+        if self.encrypted:
+            key = self.directory / "key"
+            key.write_bytes(base64.b64encode(bytes(32)))
+            key.chmod(0o600)
+            self.settings = replace(_SETTINGS, key_file=str(key))
         self.descriptors = [Descriptor(f"d{number}", "t") for number in range(6)]
         self.files = FaultyFiles()
         self.spool: Spool | None = None
@@ -108,7 +117,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def _start(self) -> None:
         self.files = FaultyFiles()
-        self.spool = Spool(self.directory, "g", _SETTINGS, files=self.files)
+        self.spool = Spool(self.directory, "g", self.settings, files=self.files)
         extra = self.spool.last_seq - len(self.model)
         assert extra >= 0, "an acknowledged entry is gone"
         if extra:
@@ -219,6 +228,14 @@ def _rows(batch: Batch) -> list[_Row]:
 
 TestSpoolAgainstModel = pytest.mark.filterwarnings("ignore::ResourceWarning")(SpoolMachine.TestCase)
 SpoolMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+class EncryptedSpoolMachine(SpoolMachine):
+    encrypted = True
+
+
+TestEncryptedSpoolAgainstModel = pytest.mark.filterwarnings("ignore::ResourceWarning")(EncryptedSpoolMachine.TestCase)
+EncryptedSpoolMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 def test_power_cut_model_takes_back_unsynced_writes(tmp_path: Path) -> None:
