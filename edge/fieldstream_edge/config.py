@@ -166,6 +166,8 @@ class _Loader:
                     f'"{broker.url}" is no broker address',
                     "Write mqtt://HOST:PORT or mqtts://HOST:PORT",
                 )
+            if broker.broker_time_property and broker.protocol != "5":
+                self.problem(("mqtt", "broker_time_property"), "needs MQTT 5", 'Leave it out, or set protocol = "5"')
             if not broker.subscriptions:
                 self.problem(("mqtt", "subscriptions"), "empty", 'Write e.g. ["sensors/#"]')
             if broker.tls and bool(broker.tls.cert_file) != bool(broker.tls.key_file):

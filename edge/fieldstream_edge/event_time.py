@@ -26,6 +26,15 @@ def judge(ts: float | str | None, horizon: int) -> tuple[int, Flag]:
     return int(ts), Flag(0)
 
 
+def broker_time(text: str, horizon: int) -> int | None:
+    """When the broker took a message in, ms, from what it says of it; None when that cannot be used."""
+    try:
+        ts, unusable = judge(int(text[:20]) if text.isdecimal() else text, horizon)
+    except PayloadError:
+        return None
+    return None if unusable else ts
+
+
 def _from_text(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)

@@ -86,6 +86,11 @@ class MqttSettings:
         high=65535,
         extremes="Low: slow with many small messages. High: more messages come again after a crash.",
     )
+    broker_time_property: str = setting(
+        "",
+        "MQTT 5 user property in which the broker states when it took a message in (ms or ISO 8601), e.g. `timestamp`. "
+        "It then stands in for a missing or unusable event time, instead of the receive time. Empty: none.",
+    )
     tls: TlsSettings | None = field(default=None, metadata={"doc": "TLS files; implied by mqtts://."})
 
 

@@ -9,9 +9,9 @@ LEVELS = (GOOD, UNCERTAIN, BAD)
 class Flag(IntFlag):
     """Bits of `flags`. A number once given is never reused: it stands in stored data."""
 
-    TS_ABSENT = 1  # the device sent no event time: the gateway's receive time stands in
-    TS_ABSURD = 2  # event time before 2000 or unreadable as a date: receive time stands in
-    TS_FUTURE = 4  # event time ahead of the gateway's clock beyond the tolerance: clamped to receive time
+    TS_ABSENT = 1  # the device sent no event time: the broker's time, or else the gateway's receive time stands in
+    TS_ABSURD = 2  # event time before 2000 or unreadable as a date: replaced likewise
+    TS_FUTURE = 4  # event time ahead of the gateway's clock beyond the tolerance: replaced likewise
     UNKNOWN_SENSOR = 8  # not in the asset registry: stored, not enriched
     DEVICE_DEAD = 16  # the device's session had ended (Sparkplug death) when this value was sent
     HISTORICAL = 32  # the device marked the value as buffered earlier

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, Flag, names
 
 from fieldstream_edge.counters import Counters
-from fieldstream_edge.event_time import OLDEST_MS, judge
+from fieldstream_edge.event_time import OLDEST_MS, broker_time, judge
 from fieldstream_edge.identity import Identity, Series
 from fieldstream_edge.intake.topics import Route, Router
 from fieldstream_edge.payloads.decoded import Decoded, Item, PayloadError, Refused
@@ -49,7 +49,7 @@ class Message:
     packet_id: int | None = None
     duplicate: bool = False
     size: int = -1
-    broken_topic: bool = False
+    broker_time: str = ""  # when the broker took it in, as it says itself
 
 
 @dataclass
@@ -61,6 +61,7 @@ class _Pending:
     flagged: list[int] = field(default_factory=list)
     messages: int = 0
     duplicates: int = 0
+    taken_in: int = 0  # when the last message left its device, see Acceptor._taken_in
 
 
 class Acceptor:
@@ -115,6 +116,7 @@ class Acceptor:
             self._take(message, broker)
             if message.packet_id is not None:
                 acknowledgements.append(message.packet_id)
+        pending.taken_in = self._taken_in(messages[-1])
 
     def commit(self) -> None:
         """Stores what is pending, then hands out the acknowledgements.
@@ -142,7 +144,7 @@ class Acceptor:
             for name in names(flags):
                 counters.flags[name] += 1
         if batch.ts and not batch.descriptors[-1].flags & _REPLACED:
-            self._note_clock(batch.descriptors[-1].device_id, batch.ts[-1] - batch.received[-1])
+            self._note_clock(batch.descriptors[-1].device_id, batch.ts[-1] - pending.taken_in)
 
     def _note_clock(self, device_id: str, offset_ms: int) -> None:
         """One sample per commit is enough to see a clock that is wrong."""
@@ -237,13 +239,13 @@ class Acceptor:
             return True
         level = GOOD if quality is None else _QUALITIES.get(quality.lower(), UNCERTAIN)
         if replaced:
-            ts = self._identity.free_time(series, self._received)
+            ts = self._identity.free_time(series, self._taken_in(message))
             if ts > self._horizon:
                 detail = "more than 1,000 readings a second without a usable ts; let the device send its own ts"
                 self._refuse_item(message, series, "rate-limit", detail)
                 return True
             if isinstance(item.ts, int | float) and replaced == Flag.TS_FUTURE:
-                self._note_clock(series.device_id, int(min(item.ts, 1e15)) - self._received)
+                self._note_clock(series.device_id, int(min(item.ts, 1e15)) - self._taken_in(message))
             flags |= replaced
             level = UNCERTAIN if level == GOOD else level
         elif ts <= series.max_ts:
@@ -260,6 +262,10 @@ class Acceptor:
         if flags:
             self._pending.flagged.append(flags)
         return not replaced
+
+    def _taken_in(self, message: Message) -> int:
+        """When the message left the device, as well as we can tell, ms: the broker's time, or else the receive time."""
+        return (message.broker_time and broker_time(message.broker_time, self._horizon)) or self._received
 
     def _meet_again(self, series: Series, item: Item, ts: int, known: float, message: Message) -> None:
         if known == item.value:
@@ -298,7 +304,7 @@ class Acceptor:
             raise PayloadError("bad-topic", where.problem)
         if where.decode is None:  # an ordinary topic: the message was cut because it is large
             return decode_metric(message.payload)
-        return where.decode(message.payload, self._received)
+        return where.decode(message.payload, self._taken_in(message))
 
     def _refuse_item(self, message: Message, series: Series, reason: str, detail: str) -> None:
         refused = Refused(reason, detail, message.payload, series.metric)

@@ -196,7 +196,11 @@ class _Connection:
         self._socket = sock
         self._owner = owner
         self._acceptor = owner._acceptor
-        self._buffer = PacketBuffer(owner._buffer_bytes, owner._settings.intake.max_payload_bytes + 70_100)
+        self._buffer = PacketBuffer(
+            owner._buffer_bytes,
+            owner._settings.intake.max_payload_bytes + 70_100,
+            time_property=owner.broker.broker_time_property,
+        )
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._ready: deque[int] = deque()  # packet ids whose readings are durable

@@ -19,13 +19,17 @@ class ProtocolError(Exception):
 
 
 class PacketBuffer:
-    """Receive buffer. Use: fill `space()`, call `filled(n)`, then take `packets()`."""
+    """Receive buffer. Use: fill `space()`, call `filled(n)`, then take `packets()`.
 
-    def __init__(self, size: int, largest: int) -> None:
+    `time_property`: user property in which the broker states its own time.
+    """
+
+    def __init__(self, size: int, largest: int, *, time_property: str = "") -> None:
         self._data = bytearray(size)
         self._view = memoryview(self._data)
         self._start = self._end = 0
         self._largest = largest
+        self._time_property = time_property
         self._skip = 0  # bytes of a large message still to come
         self._large: Message | None = None
 
@@ -68,7 +72,10 @@ class PacketBuffer:
                     raise ProtocolError(f"the broker sent an invalid packet: {error}") from error
                 at += size
                 if packet.__class__ is publish:
-                    yield Message(packet.topic, packet.payload, packet.packet_id, packet.duplicate)
+                    message = Message(packet.topic, packet.payload, packet.packet_id, packet.duplicate)
+                    if self._time_property:
+                        message.broker_time = dict(packet.user_properties).get(self._time_property, "")
+                    yield message
                 else:
                     yield packet
         finally:

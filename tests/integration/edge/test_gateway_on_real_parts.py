@@ -194,6 +194,25 @@ def test_messages_of_a_stopped_gateways_absence_are_received_later(
     accepted(gateway, 200)
 
 
+def test_readings_without_ts_that_waited_at_the_broker_keep_its_time(
+    parts: Parts, gateway_for: MakeGateway, prefix: str
+) -> None:
+    """Debian's mosquitto has no plugin that stamps messages, so the publisher sets the property in its place."""
+    mosquitto, kafka, _ = parts
+    gateway = gateway_for(f"sensors/{prefix}/#", extra='broker_time_property = "timestamp"\n').start()
+    gateway.stop()
+    command = ["mosquitto_pub", "-p", str(mosquitto.port), "-V", "mqttv5", "-q", "1", "-t", f"sensors/{prefix}/t"]
+    command += ["-D", "publish", "user-property", "timestamp", "2026-11-24T10:00:00Z", "-m", "21.5"]
+    for _ in range(3):
+        subprocess.run(command, check=True, timeout=20)
+    gateway.start()
+    accepted(gateway, 3)
+    gateway.wait_drained()
+    found = [record for _, record in records(kafka, READINGS_RAW, gateway.gateway_id)]
+    assert [round(record["ts"].timestamp() * 1000) for record in found] == [1795514400000 + n for n in range(3)]
+    assert {record["flags"] for record in found} == {1}
+
+
 def test_gateway_that_knows_its_schemas_starts_without_the_registry(
     parts: Parts, gateway_for: MakeGateway, prefix: str
 ) -> None:

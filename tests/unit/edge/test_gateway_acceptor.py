@@ -151,6 +151,36 @@ def test_unusable_event_time_is_replaced_by_the_receive_time_and_flagged(rig: Ri
     assert rig.qualities() == [("uncertain", flag)]
 
 
+@pytest.mark.parametrize(
+    ("broker_time", "expected"),
+    [
+        (str(NOW - 7_200_000), NOW - 7_200_000),
+        ("2027-01-15T06:00:00Z", NOW - 7_200_000),
+        ("", NOW),
+        ("garbage", NOW),
+        ("0", NOW),
+        (str(NOW + 60_001), NOW),
+        ("9" * 5000, NOW),
+    ],
+)
+@pytest.mark.parametrize("ts", [None, 0, NOW + 3_600_000])
+def test_brokers_time_stands_in_for_an_unusable_event_time(
+    rig: Rig, ts: int | None, broker_time: str, expected: int
+) -> None:
+    rig.take([Message("sensors/d/t", reading(ts, 1).encode(), broker_time=broker_time)])
+    rig.take([Message("sensors/d/u", reading(NOW - 5, 2).encode(), broker_time=broker_time)])
+    rig.acceptor.commit()
+    assert rig.readings() == [("d", "t", expected, 1.0), ("d", "u", NOW - 5, 2.0)]
+    assert rig.qualities()[0][0] == "uncertain"
+
+
+def test_clock_offset_counts_from_the_brokers_time(rig: Rig) -> None:
+    """Readings that waited at the broker must not make a right clock look slow."""
+    rig.take([Message("sensors/d/t", reading(NOW - 7_200_000, 1).encode(), broker_time=str(NOW - 7_199_990))])
+    rig.acceptor.commit()
+    assert rig.acceptor.clock_offsets["d"] == -10
+
+
 def test_event_time_within_the_tolerance_is_kept(rig: Rig) -> None:
     rig.send("sensors/d/t", reading(NOW + 60_000, 1))
     assert rig.readings() == [("d", "t", NOW + 60_000, 1.0)]

@@ -18,6 +18,7 @@ _GOOD = 'gateway_id = "hall-3"\nstate_dir = "/var/lib/fieldstream"\n'
         ("[http]\nport = 70000\n", 4, "from 0 to 65535"),
         ("[kafka]\nlinger_ms = true\n", 4, "a number"),
         ("[mqtt]\nsubscriptions = 'sensors/#'\n", 4, "a list of texts"),
+        ("[mqtt]\nprotocol = '3.1.1'\nbroker_time_property = 'x'\n", 5, "protocol"),
         ("[mqtt]\nurl = 'http://x'\n", 4, "mqtt://HOST:PORT"),
         ("[spool]\nmax_bytes = 1048576\n", 4, "four segments"),
         ("[mqtt.tls]\ncert_file = 'x'\n", 4, "both or neither"),

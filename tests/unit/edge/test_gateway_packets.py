@@ -44,6 +44,15 @@ def test_messages_survive_any_fragmentation(messages: list[tuple[str, int, int]]
     assert found == [Message(topic, b"x" * size, packet_id) for topic, size, packet_id in messages]
 
 
+def test_brokers_time_is_taken_from_its_user_property() -> None:
+    buffer = PacketBuffer(_LARGEST + 80_000, _LARGEST, time_property="timestamp")
+    properties = [("client-id", "d"), ("timestamp", "2026-11-24T10:00:00Z")]
+    data = mqtt5.PublishPacket("a", b"1", user_properties=properties).write() + publish("b", b"2")
+    buffer.space()[: len(data)] = data
+    buffer.filled(len(data))
+    assert [message.broker_time for message in buffer.packets()] == ["2026-11-24T10:00:00Z", ""]
+
+
 @pytest.mark.parametrize("size", [300_000, 10_000_000])
 @pytest.mark.parametrize("step", [1000, 65_536, 1 << 20])
 def test_large_message_is_cut_but_its_neighbours_and_size_are_kept(size: int, step: int) -> None:
