@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 import re
 import tomllib
 import types
@@ -43,11 +44,11 @@ def load(path: Path) -> GatewaySettings:
         raise ConfigError(
             [Problem(str(path), 0, f"cannot be read: {error.strerror}", "Give an existing file")]
         ) from error
-    return parse(text, str(path))
+    return parse(text, str(path), files=True)
 
 
-def parse(text: str, file: str = "gateway.toml") -> GatewaySettings:
-    """Settings from TOML text. Raises ConfigError naming every problem."""
+def parse(text: str, file: str = "gateway.toml", *, files: bool = False) -> GatewaySettings:
+    """Settings from TOML text; `files`: those it names must be there. Raises ConfigError naming every problem."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -57,6 +58,8 @@ def parse(text: str, file: str = "gateway.toml") -> GatewaySettings:
     loader = _Loader(file, text)
     settings: GatewaySettings = loader.table(GatewaySettings, data, ())
     loader.check_whole(settings)
+    if files:
+        loader.check_files(settings)
     if loader.problems:
         raise ConfigError(loader.problems)
     return settings
@@ -177,6 +180,18 @@ class _Loader:
             ids.add((broker.url, settings.client_id(number)))
         if len(ids) < len(settings.mqtt):
             self.problem(("mqtt",), "one broker twice with one client_id", "Give each its own client_id")
+
+    def check_files(self, settings: GatewaySettings) -> None:
+        """What the settings name must be readable: found missing later, it would look like a broken connection."""
+        named: list[tuple[tuple[str, ...], str]] = [(("spool", "key_file"), settings.spool.key_file)]
+        for broker in settings.mqtt:
+            named.append((("mqtt", "password_file"), broker.password_file))
+            if broker.tls:
+                tls = {item.name: getattr(broker.tls, item.name) for item in dataclasses.fields(broker.tls)}
+                named += [(("mqtt", "tls", name), file) for name, file in tls.items() if name.endswith("_file")]
+        for path, file in named:
+            if file and not os.access(file, os.R_OK):
+                self.problem(path, f"{file} is not there or may not be read", "Correct the path, or the file's owner")
 
 
 _BAD = object()

@@ -17,6 +17,7 @@ from fieldstream_edge.counters import Counters
 from fieldstream_edge.health import HealthServer
 from fieldstream_edge.intake.acceptor import Acceptor
 from fieldstream_edge.intake.connection import Mqtt5Intake
+from fieldstream_edge.intake.transport import tls_context
 from fieldstream_edge.settings import GatewaySettings
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.uplink.heartbeat import Heartbeat, encode
@@ -42,11 +43,11 @@ class Gateway:
         self.counters = Counters()
         self.spool = Spool(settings.spool_dir, settings.gateway_id, settings.spool)
         try:
+            self._heartbeat = _prepare(settings, self.spool, self.counters)
             self._health = HealthServer(settings.http, self.status, self.metrics)
         except OSError:
             self.spool.close()
             raise
-        self._heartbeat = Heartbeat(settings, self.spool, self.counters)
         self._acceptor = Acceptor(self.spool, self.counters, settings.intake, mappings=settings.mapping)
         self._uplink = self._make_uplink()
         self._intakes = self._make_intakes()
@@ -136,6 +137,11 @@ class Gateway:
         if fixed:
             log.error("%s cannot change while running: restart the gateway; the old one goes on", ", ".join(fixed))
             return "refused"
+        try:
+            heartbeat = _prepare(new, self.spool, self.counters, self._heartbeat.started_at)
+        except OSError as error:
+            log.error("the new configuration is refused, the old one goes on: %s", error)
+            return "refused"
         old, self.settings = self.settings, new
         self.spool.settings = new.spool
         with self._acceptor.lock:
@@ -150,7 +156,7 @@ class Gateway:
             self._uplink.join(15)
             self._uplink = self._make_uplink()
             self._uplink.start()
-        self._heartbeat = Heartbeat(new, self.spool, self.counters, started_at=self._heartbeat.started_at)
+        self._heartbeat = heartbeat
         log.info("the new configuration %s is in force", self._heartbeat.config_hash)
         return "changed"
 
@@ -187,10 +193,11 @@ class Gateway:
         record = self._heartbeat.record(
             "running", oldest_received_ms=self._uplink.oldest_received_ms, offsets=self._acceptor.offset_samples
         )
-        problems = [f"MQTT {intake.broker.url}: {intake.problem}" for intake in self._intakes if intake.problem]
+        wrong = [(intake.broker.url, intake.problem or intake.suspicion) for intake in self._intakes]
+        problems = [f"MQTT {url}: {text}" for url, text in wrong if text]
+        accepting = all(intake.connected for intake in self._intakes) and not problems
         if not self._uplink.connected:
             problems.append(f"Kafka {self.settings.kafka.bootstrap}: {self._uplink.problem}")
-        accepting = all(intake.connected and not intake.problem for intake in self._intakes)
         return record | {
             "ready": accepting and self._uplink.connected,
             "accepting": accepting,
@@ -213,6 +220,14 @@ class Gateway:
     def metrics(self) -> str:
         """Metrics in Prometheus text format."""
         return metrics.render(self.counters, self.spool, self.status())
+
+
+def _prepare(settings: GatewaySettings, spool: Spool, counters: Counters, started_at: int | None = None) -> Heartbeat:
+    """The heartbeat of these settings. Raises OSError when certificates they name cannot be used."""
+    for broker in settings.mqtt:
+        if broker.tls:
+            tls_context(broker)
+    return Heartbeat(settings, spool, counters, started_at=started_at)
 
 
 def _notify(state: str) -> None:

@@ -22,6 +22,7 @@ from fieldstream_edge.commands.settings_page import config_option
 from fieldstream_edge.commands.status import fetch
 from fieldstream_edge.config import ConfigError, load
 from fieldstream_edge.intake.probe import probe
+from fieldstream_edge.intake.transport import TlsFileError
 from fieldstream_edge.settings import GatewaySettings, MqttSettings
 from fieldstream_edge.spool.errors import SpoolKeyError
 from fieldstream_edge.spool.ledger import load_keys
@@ -100,6 +101,9 @@ def _mqtt(broker: MqttSettings, settings: GatewaySettings) -> Iterator[Finding]:
     except ssl.SSLCertVerificationError as error:
         remedy = "give the right authority in mqtt.tls.ca_file; the name in mqtt.url must be in the certificate"
         yield Finding("mqtt tls", False, f"{broker.url}: {error.verify_message}", remedy)
+        return
+    except TlsFileError as error:
+        yield Finding("mqtt tls", False, str(error), "give PEM files that belong together and that this user may read")
         return
     except ssl.SSLError as error:
         remedy = "broker and mqtt.url must agree on TLS; the broker may demand a client certificate (mqtt.tls)"

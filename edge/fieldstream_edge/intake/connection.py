@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mqtt5
 
@@ -18,6 +17,7 @@ from fieldstream_edge.counters import Counters
 from fieldstream_edge.intake.acceptor import Acceptor, Message
 from fieldstream_edge.intake.packets import PacketBuffer, ProtocolError
 from fieldstream_edge.intake.topics import STATUS_PREFIX
+from fieldstream_edge.intake.transport import open_socket, password_of
 from fieldstream_edge.settings import GatewaySettings, MqttSettings
 from fieldstream_edge.spool.errors import SpoolError
 
@@ -60,8 +60,17 @@ class Mqtt5Intake(threading.Thread):
         self._counters = counters
         self._stopping = threading.Event()
         self._short_lives = 0  # connections in a row that ended soon
+        self._connected_at = 0.0
         self._interval_s = settings.spool.commit_interval_ms / 1000
         self._buffer_bytes = max(_BUFFER_BYTES, settings.intake.max_payload_bytes + 80_000)
+
+    @property
+    def suspicion(self) -> str:
+        """What is wrong although it is connected just now, or nothing."""
+        lasts = self.connected and time.monotonic() - self._connected_at > _SHORT_LIFE_S
+        if self._short_lives < _SUSPICIOUS_LIVES or lasts:
+            return ""
+        return f"the connection ended {self._short_lives} times soon after connecting; perhaps {_TAKEN_OVER}"
 
     def stop(self) -> None:
         """Ends the thread after a last commit."""
@@ -74,7 +83,7 @@ class Mqtt5Intake(threading.Thread):
             connection, connected_at = None, None
             try:
                 connection = self._connect()
-                connected_at = time.monotonic()
+                self._connected_at = connected_at = time.monotonic()
                 self.connected, self.problem = True, ""
                 self._counters.connects[self.broker.url] += 1
                 if self._short_lives < _SUSPICIOUS_LIVES:
@@ -106,8 +115,8 @@ class Mqtt5Intake(threading.Thread):
             return
         short = time.monotonic() - connected_at < _SHORT_LIFE_S
         self._short_lives = self._short_lives + 1 if short else 0
-        if self._short_lives >= _SUSPICIOUS_LIVES and "client_id" not in self.problem:
-            self.problem += f", {self._short_lives} times soon after connecting; perhaps {_TAKEN_OVER}"
+        if "client_id" not in self.problem:
+            self.problem = self.suspicion or self.problem
 
     def _connect(self) -> "_Connection":
         connection = _Connection(open_socket(self.broker, timeout_s=_CONNECT_TIMEOUT_S), self)
@@ -151,42 +160,6 @@ def session_check(settings: GatewaySettings, number: int, counters: Counters, *,
             broker.url,
         )
     marker.write_text(known)
-
-
-def password_of(broker: MqttSettings) -> bytes | None:
-    """The password to send, if any. Raises OSError when its file cannot be read."""
-    password = broker.password
-    if broker.password_file:
-        password = Path(broker.password_file).read_text().strip().partition("\n")[0]
-    return password.encode() if password else None
-
-
-def open_socket(broker: MqttSettings, *, timeout_s: float) -> socket.socket:
-    """A connected socket, with TLS where configured. Raises OSError and its SSL kinds."""
-    address = urlsplit(broker.url)
-    secure = address.scheme == "mqtts" or broker.tls is not None
-    host, port = address.hostname or "127.0.0.1", address.port or (8883 if secure else 1883)
-    raw = socket.create_connection((host, port), timeout=timeout_s)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if not secure:
-        return raw
-    try:
-        name = (broker.tls.server_name if broker.tls else "") or host
-        return tls_context(broker).wrap_socket(raw, server_hostname=name)
-    except BaseException:
-        raw.close()
-        raise
-
-
-def tls_context(broker: MqttSettings) -> ssl.SSLContext:
-    """Context for the broker's TLS settings. Raises OSError for files that cannot be used."""
-    tls = broker.tls
-    context = ssl.create_default_context(cafile=tls.ca_file if tls and tls.ca_file else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls and tls.cert_file:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
 
 
 class _Connection:

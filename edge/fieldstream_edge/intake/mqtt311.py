@@ -10,16 +10,16 @@ import queue
 import threading
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.intake.acceptor import PAYLOAD_KEPT, Acceptor, Message
-from fieldstream_edge.intake.connection import password_of, session_check, tls_context
+from fieldstream_edge.intake.connection import session_check
 from fieldstream_edge.intake.topics import STATUS_PREFIX
-from fieldstream_edge.settings import GatewaySettings
+from fieldstream_edge.intake.transport import address_of, is_secure, password_of, tls_context
+from fieldstream_edge.settings import GatewaySettings, MqttSettings
 from fieldstream_edge.spool.errors import SpoolError
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,23 @@ _QUEUE = 5000
 _COMMIT_RETRY_S = 0.5
 
 
+def make_client(broker: MqttSettings, client_id: str, *, clean: bool) -> paho.Client:
+    """A client with the broker's settings, not connected. Raises OSError for files that cannot be used."""
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id, clean_session=clean, protocol=paho.MQTTv311, manual_ack=True
+    )
+    if broker.username:
+        password = password_of(broker)
+        client.username_pw_set(broker.username, password.decode() if password else None)
+    if is_secure(broker):
+        client.tls_set_context(tls_context(broker))
+    return client
+
+
 class Mqtt311Intake(threading.Thread):
     """Receives from one broker until `stop`. paho's own thread does the I/O, this one commits."""
+
+    suspicion = ""  # see Mqtt5Intake
 
     def __init__(self, settings: GatewaySettings, number: int, acceptor: Acceptor, counters: Counters) -> None:
         super().__init__(name=f"intake-{number}", daemon=True)
@@ -50,14 +65,13 @@ class Mqtt311Intake(threading.Thread):
 
     def run(self) -> None:
         """Receives and commits; paho reconnects with back-off up to 30 s."""
-        client = self._client()
-        address = urlsplit(self.broker.url)
-        secure = address.scheme == "mqtts" or self.broker.tls is not None
-        if secure:
-            client.tls_set_context(tls_context(self.broker))
-        client.connect_async(
-            address.hostname or "127.0.0.1", address.port or (8883 if secure else 1883), self.broker.keep_alive_s
-        )
+        client = make_client(self.broker, self._settings.client_id(self._number), clean=False)
+        client.will_set(self._status_topic, b'{"state":"lost"}', retain=True)
+        client.reconnect_delay_set(1, 30)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.connect_async(*address_of(self.broker), self.broker.keep_alive_s)
         client.loop_start()
         try:
             while not self._stopping.is_set():
@@ -66,24 +80,6 @@ class Mqtt311Intake(threading.Thread):
             client.publish(self._status_topic, b'{"state":"stopped"}', retain=True)
             client.disconnect()
             client.loop_stop()
-
-    def _client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._settings.client_id(self._number),
-            clean_session=False,
-            protocol=paho.MQTTv311,
-            manual_ack=True,
-        )
-        if self.broker.username:
-            password = password_of(self.broker)
-            client.username_pw_set(self.broker.username, password.decode() if password else None)
-        client.will_set(self._status_topic, b'{"state":"lost"}', retain=True)
-        client.reconnect_delay_set(1, 30)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        return client
 
     # -- in paho's thread --------------------------------------------------------------------------------------
 

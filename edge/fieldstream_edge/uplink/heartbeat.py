@@ -111,13 +111,18 @@ class Heartbeat:
         return counts | {name: count for name, count in others.items() if count}
 
     def _read_expiry(self) -> int | None:
-        for broker in self._settings.mqtt:
-            if broker.tls and broker.tls.cert_file:
-                from cryptography import x509  # 9 MB resident: only where there is a certificate
+        """Of the client certificate that expires first, towards brokers and Kafka, ms."""
+        files = [broker.tls.cert_file for broker in self._settings.mqtt if broker.tls and broker.tls.cert_file]
+        files += [file for file in [self._settings.kafka.properties.get("ssl.certificate.location")] if file]
+        if not files:
+            return None
+        from cryptography import x509  # 9 MB resident: only where there is a certificate
 
-                certificate = x509.load_pem_x509_certificate(Path(broker.tls.cert_file).read_bytes())
-                return int(certificate.not_valid_after_utc.timestamp() * 1000)
-        return None
+        try:
+            certificates = [x509.load_pem_x509_certificate(Path(file).read_bytes()) for file in files]
+        except ValueError as error:
+            raise OSError(f"no PEM certificate in one of {', '.join(files)}: {error}") from error
+        return min(int(certificate.not_valid_after_utc.timestamp() * 1000) for certificate in certificates)
 
 
 def encode(record: dict[str, Any], frame: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import fastavro
 import pytest
 from fieldstream_schemas.topics import DEAD_LETTERS, GATEWAYS, READINGS_RAW, Topic, parsed_schema
-from integration.edge.parts import GatewayProcess, Kafka, Mosquitto, Registry, free_port, wait_until
+from integration.edge.parts import ROOT, GatewayProcess, Kafka, Mosquitto, Registry, free_port, wait_until
 
 Parts = tuple[Mosquitto, Kafka, Registry]
 MakeGateway = Callable[..., GatewayProcess]
@@ -74,16 +74,20 @@ def test_bad_input_harms_no_neighbour(parts: Parts, gateway_for: MakeGateway, pr
     topic = f"sensors/{prefix}/t"
     large = tmp_path / "large"
     large.write_bytes(b"9" * 10_000_000)
+    nested = tmp_path / "nested"
+    nested.write_bytes(b'{"value":' * 100_000 + b"1" + b"}" * 100_000)  # 1 MB
     first = readings(10)
     publish(mosquitto.port, topic, [first[0], "NaN", "hello", '{"value":"x"}', *first[1:5]])
-    subprocess.run(["mosquitto_pub", "-p", str(mosquitto.port), "-q", "1", "-t", topic, "-f", str(large)], check=True)
-    subprocess.run(["mosquitto_pub", "-p", str(mosquitto.port), "-q", "1", "-t", topic, "-n"], check=True)
+    for more in (["-f", str(large)], ["-f", str(nested)], ["-n"]):
+        subprocess.run(["mosquitto_pub", "-p", str(mosquitto.port), "-q", "1", "-t", topic, *more], check=True)
     publish(mosquitto.port, f"sensors/{prefix}/a/b", ["1"])
     publish(mosquitto.port, topic, [*first[5:], '{"ts": 5, "value": 1}', '{"ts": 4102444800000, "value": 1}'])
     accepted(gateway, 12)
     gateway.wait_drained()
     letters = {record["reason"]: record for _, record in records(kafka, DEAD_LETTERS, gateway.gateway_id)}
-    assert set(letters) == {"not-finite", "not-json", "not-a-number", "too-large", "empty-payload", "bad-topic"}
+    reasons = {"not-finite", "not-json", "not-a-number", "too-large", "bad-form", "empty-payload", "bad-topic"}
+    assert set(letters) == reasons
+    assert letters["bad-form"]["payload_size"] == 1_000_001
     assert letters["too-large"]["payload_size"] == 10_000_000
     assert len(letters["too-large"]["payload"]) == 64 * 1024
     found = [record for _, record in records(kafka, READINGS_RAW, gateway.gateway_id)]
@@ -252,11 +256,42 @@ def test_second_process_on_the_same_spool_is_refused(gateway_for: MakeGateway, p
     assert gateway.is_ready()
 
 
-def test_two_gateways_with_one_identity_say_so(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
-    one, other = (gateway_for(f"sensors/{prefix}/#", extra=f'client_id = "{prefix}"\n') for _ in range(2))
-    one.start()
-    other.start(ready=False)
-    wait_until(lambda: "give each gateway its own gateway_id" in one.log() + other.log(), 30, "the reason")
+def test_two_gateways_with_one_identity_say_so_and_lose_nothing(
+    parts: Parts, gateway_for: MakeGateway, prefix: str
+) -> None:
+    mosquitto, kafka, _ = parts
+    both = [gateway_for(f"sensors/{prefix}/#", extra=f'client_id = "{prefix}"\n') for _ in range(2)]
+    both[0].start()
+    both[1].start(ready=False)
+    wait_until(both[1].answers, 20, "the other")
+
+    def reason() -> bool:
+        problems = [problem for each in both for problem in each.status()["problems"]]
+        return any("give each gateway its own gateway_id" in problem for problem in problems)
+
+    wait_until(reason, 60, "the reason in the status")
+    assert sum(each.metrics()[f'mqtt_disconnects_total{{broker="{mosquitto.url}"}}'] for each in both) >= 3
+    publish(mosquitto.port, f"sensors/{prefix}/t", readings(200))
+    both[1].stop()
+    wait_until(both[0].is_ready, 60, "peace")
+    both[0].wait_drained()
+    found = [record["ts"] for each in both for _, record in records(kafka, READINGS_RAW, each.gateway_id)]
+    assert len(set(found)) == 200
+
+
+def test_100_000_distinct_topics_are_taken_in_bounded_memory(gateway_for: MakeGateway, tmp_path: Path) -> None:
+    mosquitto = Mosquitto(tmp_path / "own-mqtt")
+    gateway = gateway_for("sensors/#", mqtt=mosquitto.url).start()
+    load = str(ROOT / "tests" / "bench" / "gateway_load.py")
+    command = [sys.executable, load, "--port", str(mosquitto.port), "--count", "110000", "--series", "100000"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    accepted(gateway, 110_000)
+    gateway.wait_drained(60)
+    metrics = gateway.metrics()
+    assert metrics["readings_delivered_total"] == 110_000
+    assert metrics["resident_memory_bytes"] < 256e6, "the unit's MemoryHigh"
+    gateway.stop()
+    mosquitto.stop()
 
 
 def test_shared_subscription_splits_the_load(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
@@ -277,6 +312,24 @@ def test_wildcard_subscription_does_not_turn_our_own_words_into_dead_letters(
     wait_until(lambda: one.metrics()["own_messages_total"] >= 2, 20, "online and lost of the other")
     assert one.status()["dead_letters_total"] == 0
     mosquitto.stop()
+
+
+def test_broker_tells_whether_a_gateway_is_there(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
+    """The last will: a retained word on the gateway's status topic."""
+    gateway = gateway_for(f"sensors/{prefix}/#")
+    topic = f"fieldstream/gateways/{gateway.gateway_id}"
+
+    def word() -> bytes:
+        command = ["mosquitto_sub", "-p", str(parts[0].port), "-t", topic, "-C", "1", "-W", "5"]
+        return subprocess.run(command, check=False, capture_output=True).stdout.strip()
+
+    gateway.start()
+    wait_until(lambda: word() == b'{"state":"online"}', 20, "online")
+    gateway.kill()
+    wait_until(lambda: word() == b'{"state":"lost"}', 20, "lost")
+    gateway.start()
+    gateway.stop()
+    wait_until(lambda: word() == b'{"state":"stopped"}', 20, "stopped")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small tmpfs")

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +39,28 @@ def test_mqtt_311_broker_with_manual_acknowledgement(parts: Parts, gateway_for: 
     assert gateway.status()["last_seq"] == 600
 
 
-def test_reload_without_loss(parts: Parts, gateway_for: MakeGateway, prefix: str) -> None:
+def steady(port: int, topic: str, payloads: list[str]) -> threading.Thread:
+    """Publishes 200 a second in the background."""
+
+    def run() -> None:
+        command = ["mosquitto_pub", "-p", str(port), "-q", "1", "-t", topic, "-l"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as publisher:
+            assert publisher.stdin is not None
+            for payload in payloads:
+                publisher.stdin.write(payload.encode() + b"\n")
+                publisher.stdin.flush()
+                time.sleep(0.005)
+        assert publisher.returncode == 0
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_reload_without_loss(parts: Parts, gateway_for: MakeGateway, prefix: str, tls: tuple[Path, int]) -> None:
     mosquitto = parts[0]
     gateway = gateway_for(f"sensors/{prefix}/#").start()
-    assert gateway.process is not None
+    meanwhile = steady(mosquitto.port, f"sensors/{prefix}/steady", readings(1000))
 
     def reload(change: Callable[[str], str], word: str) -> None:
         gateway.config.write_text(change(gateway.config.read_text()))
@@ -62,15 +81,20 @@ def test_reload_without_loss(parts: Parts, gateway_for: MakeGateway, prefix: str
         ),
         "is in force",
     )
+    wait_until(gateway.is_ready, 20, "the new subscription")
     publish(mosquitto.port, f"plant/{prefix}/t", ["5"])
     publish(mosquitto.port, f"sensors/{prefix}/t", readings(100, start=start + 1000))
-    accepted(gateway, 201)
     reload(lambda text: text.replace('gateway_id = "', 'gateway_id = "other-'), "restart the gateway")
     gateway.config.write_text(gateway.config.read_text().replace('gateway_id = "other-', 'gateway_id = "'))
+    garbage = f'[mqtt.tls]\nca_file = "{tls[0]}/garbage.crt"\n'
+    reload(lambda text: text + garbage, "the old one goes on")
+    gateway.config.write_text(gateway.config.read_text().replace(garbage, ""))
     reload(lambda text: text.replace("[kafka]\n", "[kafka]\nlinger_ms = 20\n"), "is in force")
     publish(mosquitto.port, f"sensors/{prefix}/t", readings(100, start=start + 2000))
-    accepted(gateway, 301)
+    meanwhile.join()
+    accepted(gateway, 1301)
     gateway.wait_drained()
+    assert gateway.metrics()["readings_delivered_total"] == 1301
 
 
 def test_several_brokers_at_once(parts: Parts, gateway_for: MakeGateway, prefix: str, tmp_path: Path) -> None:
@@ -132,6 +156,8 @@ def make_certificates(directory: Path, *, days: int = 30) -> None:
     make("server", authority, year)
     make("client", authority, now + datetime.timedelta(days=days))
     make("expired", authority, now - datetime.timedelta(days=1))
+    for name in ("garbage.crt", "garbage.key"):
+        (directory / name).write_text("garbage")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +194,17 @@ def test_mutual_tls(tls: tuple[Path, int], gateway_for: MakeGateway, prefix: str
     assert "certificate_expires_timestamp_seconds" in gateway.metrics()
 
 
+def test_wrong_certificate_is_named_while_the_gateway_runs(tls: tuple[Path, int], gateway_for: MakeGateway) -> None:
+    directory, port = tls
+    extra = f'[mqtt.tls]\nca_file = "{directory}/other-ca.crt"\n'
+    gateway = gateway_for("sensors/#", mqtt=f"mqtts://127.0.0.1:{port}", extra=extra).start(ready=False)
+    wait_until(gateway.answers, 20, "the gateway")
+    wait_until(lambda: "certificate verify failed" in str(gateway.status()["problems"]), 20, "the reason")
+    wait_until(lambda: gateway.status()["kafka_connected"], 20, "the uplink, which has no part in it")
+    assert gateway.metrics()["mqtt_connected"] == 0
+    assert not gateway.status()["accepting"]
+
+
 # -- doctor --------------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +232,8 @@ _FAULTS = {
         "start the registry",
     ),
     "state_dir not writable": ('state_dir = "', 'state_dir = "/proc/no', "disk", "state_dir"),
-    "spool key missing": ("[http]", '[spool]\nkey_file = "/no/such/key"\n[http]', "spool key", "does not start"),
+    "spool key open to all": ("[http]", '[spool]\nkey_file = "/etc/hostname"\n[http]', "spool key", "does not start"),
+    "password file missing": ("[mqtt]", '[mqtt]\npassword_file = "/no/such"', "configuration", "Correct the path"),
     "spool beyond the disk": ("[http]", "[spool]\nmax_bytes = 100000000000000\n[http]", "disk space", "lower"),
 }
 
@@ -219,6 +257,7 @@ def test_doctor_names_the_fault_and_the_remedy(gateway_for: MakeGateway, prefix:
         ("other-ca", "client", "mqtt tls", "ca_file"),
         ("ca", "expired", "certificate", "renew"),
         ("ca", "", "mqtt tls", "client certificate"),
+        ("client", "garbage", "mqtt tls", "PEM files"),
     ],
 )
 def test_doctor_names_faults_of_certificates(  # noqa: PLR0917
@@ -233,13 +272,16 @@ def test_doctor_names_faults_of_certificates(  # noqa: PLR0917
     assert words in found[name]["remedy"]
 
 
-def test_doctor_names_a_refused_login(gateway_for: MakeGateway, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_doctor_names_a_refused_login(gateway_for: MakeGateway, tmp_path: Path, protocol: str) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "gw", "right"], check=True)
     port = free_port()
     extra = f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
     mosquitto = Mosquitto(tmp_path / "m", port=port, extra=extra)
-    gateway = gateway_for("sensors/#", mqtt=mosquitto.url, extra='username = "gw"\npassword = "wrong"\n')
+    gateway = gateway_for(
+        "sensors/#", mqtt=mosquitto.url, extra=f'protocol = "{protocol}"\nusername = "gw"\npassword = "wrong"\n'
+    )
     status, found = doctor(gateway)
     assert (status, list(found)) == (1, ["mqtt"])
     assert "password" in found["mqtt"]["remedy"]

@@ -62,7 +62,9 @@ def test_page_and_text_say_in_a_sentence_what_is_wrong(gateway: Gateway) -> None
 def test_reload_refuses_what_cannot_change_and_keeps_the_old(gateway: Gateway, tmp_path: Path) -> None:
     old = gateway.settings
     gateway._config = tmp_path / "g.toml"
-    for content in ("nonsense = 1\n", f'gateway_id = "other"\nstate_dir = "{tmp_path}"\n'):
+    key = '[spool]\nkey_file = "/etc/hostname"\n'
+    same = f'gateway_id = "<g>"\nstate_dir = "{tmp_path}"\n'
+    for content in ("nonsense = 1\n", same.replace("<g>", "other"), same + key):
         gateway._config.write_text(content)
         assert gateway.reload() == "refused"
         assert gateway.settings is old
