@@ -20,6 +20,7 @@ from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
 from fieldstream_central.stream.cluster import JobError
+from fieldstream_central.superset import cli as superset
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 schemas = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry.")
@@ -31,6 +32,7 @@ app.add_typer(assets, name="assets")
 app.add_typer(store.app, name="store")
 app.add_typer(detect.app, name="detect")
 app.add_typer(grafana.app, name="grafana")
+app.add_typer(superset.app, name="superset")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)

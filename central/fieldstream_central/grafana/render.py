@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,8 @@ def _lines(axes: Axes, rows: Rows, *, bars: bool) -> None:
                 continue
             label = " ".join([*key, name] if len(figures) > 1 or not key else key)
             if bars:
-                axes.bar(times, values, width=1 / 1440, label=label, alpha=0.7)
+                width = min((later - sooner for sooner, later in pairwise(times)), default=1 / 1440)
+                axes.bar(times, values, width=0.9 * width, label=label, alpha=0.7)
             else:
                 axes.plot(times, values, lw=1, label=label, ls="--" if re.fullmatch("HH?|LL?", name) else "-")
     if axes.get_legend_handles_labels()[0]:

@@ -1,0 +1,1 @@
+"""Superset: data source, datasets, charts and a dashboard as an importable bundle."""
