@@ -4,7 +4,7 @@ PY := .venv/bin/python
 LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean check lint types test unit bench bench-gateway bench-detect \
+.PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
   bench-store chaos lock
 
 help: ## list the targets
@@ -48,6 +48,10 @@ test: ## everything that proves the product, on real parts
 	.venv/bin/pytest tests/chaos tests/end_to_end; whole=$$?; \
 	wait $$parts; status=$$?; cat var/test-parts.log; exit $$((whole | status))
 
+test-superset: ## the bundle in a real Superset, in a browser (installs 640 MB)
+	@$(LOCAL) $(PYTHON) -m local.install --with-browser --with-superset
+	@.venv/bin/pytest tests/superset
+
 bench: install ## how fast the centre is, Kafka to ClickHouse, beside bare Flink
 	@PYTHONPATH=deploy:tests $(PY) -m bench.centre
 
@@ -67,3 +71,5 @@ lock: ## resolve the dependencies anew into constraints.txt
 	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --no-annotate --python-version 3.11 --no-emit-package fieldstream-schemas --no-emit-package fieldstream-edge \
 	  --no-emit-package fieldstream-sim --no-emit-package fieldstream-central requirements-dev.in -o constraints.txt
+	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --no-annotate --python-version 3.11 requirements-superset.in -o constraints-superset.txt

@@ -3,6 +3,8 @@
 import os
 import secrets
 
+from fieldstream_central.grafana import provision
+
 from local.layout import ROOT, VENV, Layout
 
 
@@ -26,8 +28,20 @@ def write_all(layout: Layout) -> None:
         layout.var / "flink/conf/config.yaml": flink(layout),
     }.items():
         path.write_text(text)
+    provision.write(layout.config / "grafana", grafana_addresses(layout))
     for name in ("log4j-console.properties", "log4j.properties"):
         (layout.var / "flink/conf" / name).write_text(FLINK_LOG4J)
+
+
+def grafana_addresses(layout: Layout) -> provision.Addresses:
+    """Where a Grafana on this machine finds the data."""
+    return provision.Addresses(
+        clickhouse_host="127.0.0.1",
+        clickhouse_port=layout.ports["clickhouse"],
+        clickhouse_user="default",
+        prometheus=layout.url("prometheus"),
+        alertmanager=layout.url("alertmanager"),
+    )
 
 
 def settings(layout: Layout) -> str:

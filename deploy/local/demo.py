@@ -22,6 +22,7 @@ from rich.table import Table
 
 from local import oracle, stack
 from local.layout import ROOT, VENV, Layout
+from local.programs import grafana
 
 PLANT = ROOT / "firmware-sim/fieldstream_sim/plants/demo.toml"
 SETTLE_S = 90
@@ -203,7 +204,9 @@ def main() -> int:
             assets.publish(settings, PLANT, now_ms=time.time_ns() // 1_000_000)
             demo = Demo(layout)
             demo.start_simulators()
-            console.print(f"\n[bold]Console: {layout.url('console')}[/bold]   API: {layout.url('api')}/docs\n")
+            console.print(f"\n[bold]Console: {layout.url('console')}[/bold]   API: {layout.url('api')}/docs")
+            if grafana(layout):
+                console.print(f"[bold]Grafana: {layout.url('grafana')}/d/fieldstream-plant[/bold]")
             try:
                 watch(demo, once=once)
             except KeyboardInterrupt:

@@ -60,6 +60,8 @@ def main() -> int:
         ("Flink", lambda: [ROOT / "constraints.txt", ROOT / "deploy/local/pom.xml"], install_flink),
         ("stream functions", function_sources, compile_functions),
     ]
+    if "--with-superset" in sys.argv:
+        steps.append(("Superset", lambda: [ROOT / "constraints-superset.txt"], install_superset))
     try:
         if sys.version_info[:2] != (3, 11):
             raise InstallError(f"Python 3.11 is needed, this is {sys.version.split()[0]}. Set PYTHON=python3.11.")
@@ -139,6 +141,15 @@ def install_python() -> None:
     run(VENV / "bin/pip", "install", "-q", "--require-hashes", "-r", only_uv)
     run(VENV / "bin/uv", "pip", "install", "-q", "--python", VENV / "bin/python", "--require-hashes",
         "-r", ROOT / "constraints.txt")  # fmt: skip
+
+
+def install_superset() -> None:
+    """Makes Superset's own environment: its dependencies do not go together with ours."""
+    venv = VAR / "superset" / "venv"
+    shutil.rmtree(venv, ignore_errors=True)
+    run(sys.executable, "-m", "venv", "--without-pip", venv)
+    run(VENV / "bin/uv", "pip", "install", "-q", "--python", venv / "bin/python", "--require-hashes",
+        "-r", ROOT / "constraints-superset.txt")  # fmt: skip
 
 
 def install_distributions() -> None:

@@ -31,6 +31,7 @@ DEFAULT_PORTS = {
     "jobs": 9111,
     "mailbox": 9112,
     "smtp": 2525,
+    "grafana": 3000,
 }
 
 

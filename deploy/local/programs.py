@@ -121,6 +121,33 @@ def outside_parts(layout: Layout) -> list[Program]:
             ports=("mailbox", "smtp"),
             environment=ours(layout) | {"PYTHONPATH": str(ROOT / "deploy")},
         ),
+        *grafana(layout),
+    ]
+
+
+def grafana(layout: Layout) -> list[Program]:
+    """Grafana with our dashboards, where it is installed; it fetches the ClickHouse plugin itself."""
+    program = path_of("grafana")
+    if not program:
+        return []
+    return [
+        Program(
+            name="grafana",
+            command=f"{program} server --homepath /usr/share/grafana",
+            ready=answers(f"{layout.url('grafana')}/api/health"),
+            ports=("grafana",),
+            environment={
+                "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+                "GF_SERVER_HTTP_PORT": str(layout.ports["grafana"]),
+                "GF_PATHS_DATA": f"{layout.var}/grafana/data",
+                "GF_PATHS_LOGS": str(layout.logs),
+                "GF_PATHS_PROVISIONING": f"{layout.config}/grafana",
+                "GF_AUTH_ANONYMOUS_ENABLED": "true",
+                "GF_ANALYTICS_REPORTING_ENABLED": "false",
+                "GF_PLUGINS_PREINSTALL_SYNC": "grafana-clickhouse-datasource",
+                "FIELDSTREAM_GRAFANA_CLICKHOUSE_PASSWORD": "",
+            },
+        )
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import alerting, expr
 from grafana_foundation_sdk.models.alerting import RelativeTimeRange
+from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
 from fieldstream_central.grafana.frame import RUNBOOKS
 from fieldstream_central.grafana.gateways import COMPLETENESS
@@ -17,6 +18,7 @@ from fieldstream_central.grafana.source import CLICKHOUSE, PROMETHEUS, ClickHous
 FOLDER = "Fieldstream"
 GROUP = "chain"
 EVERY_S = 30
+EXPRESSION = DataSourceRef(type_val="__expr__", uid="__expr__")
 
 
 SILENT_GATEWAYS = """
@@ -107,7 +109,7 @@ def rule(alert: Alert) -> alerting.Rule:
         .with_query(
             alerting.Query("B")
             .datasource_uid("__expr__")
-            .model(expr.TypeReduce().ref_id("B").expression("A").reducer("last"))
+            .model(expr.TypeReduce().datasource(EXPRESSION).ref_id("B").expression("A").reducer("last"))
             .relative_time_range(past)
         )
         .with_query(
@@ -115,6 +117,7 @@ def rule(alert: Alert) -> alerting.Rule:
             .datasource_uid("__expr__")
             .model(
                 expr.TypeThreshold()
+                .datasource(EXPRESSION)
                 .ref_id("C")
                 .expression("B")
                 .conditions(
