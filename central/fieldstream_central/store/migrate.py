@@ -1,11 +1,13 @@
 """Brings a ClickHouse to the current schema: numbered SQL files, each applied once and recorded.
 
 Statements are written so that running one again does no harm: a migration that was interrupted is run
-again from its start. A file that was applied must not be edited any more; a changed one is reported.
+again from its start. A line `-- when: SELECT ...` before a statement runs it only if the answer is not 0. A file
+that was applied must not be edited any more; a changed one is reported.
 """
 
 import hashlib
 import logging
+import re
 import time
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,6 +15,10 @@ from importlib.resources import files
 from fieldstream_central.store.clickhouse import ClickHouse, UnreachableError
 
 log = logging.getLogger("fieldstream.migrate")
+
+_WHEN = re.compile(r"^-- when: (.+)$", re.MULTILINE)
+# Long enough to copy a table.
+_TIMEOUT_S = 86_400.0
 
 _PREPARE = (
     "CREATE DATABASE IF NOT EXISTS fieldstream",
@@ -42,8 +48,19 @@ class Migration:
     @property
     def statements(self) -> list[str]:
         """Its statements, without comments."""
-        lines = [line for line in self.text.splitlines() if not line.lstrip().startswith("--")]
-        return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip().rstrip(";")]
+        return [statement for _, statement in self.guarded]
+
+    @property
+    def guarded(self) -> list[tuple[str, str]]:
+        """Its statements, each behind the question whether it is to be run; empty: always."""
+        found = []
+        comments = re.compile(r"^[ \t]*--(?! when: ).*\n", re.MULTILINE)
+        for part in comments.sub("", self.text).rstrip("\n").split(";\n"):
+            when = _WHEN.search(part)
+            statement = _WHEN.sub("", part).strip()
+            if statement.rstrip(";"):
+                found.append((when.group(1) if when else "", statement))
+        return found
 
 
 def migrations() -> list[Migration]:
@@ -62,7 +79,7 @@ def migrate(url: str, *, wait_s: float = 60.0) -> list[str]:
     Raises MigrationError when the database is newer than this program or an applied file was changed;
     ClickHouseError when ClickHouse refuses or does not answer.
     """
-    with ClickHouse(url, timeout_s=300.0) as clickhouse:
+    with ClickHouse(url, timeout_s=_TIMEOUT_S) as clickhouse:
         _wait(clickhouse, wait_s)
         for statement in _PREPARE:
             clickhouse.execute(statement)
@@ -77,8 +94,9 @@ def migrate(url: str, *, wait_s: float = 60.0) -> list[str]:
                 if applied[migration.number]["sha256"] != migration.sha256:
                     raise MigrationError(f"{migration.number:04d}_{migration.name} was changed after it was applied")
                 continue
-            for statement in migration.statements:
-                clickhouse.execute(statement)
+            for when, statement in migration.guarded:
+                if not when or clickhouse.value(when):
+                    clickhouse.execute(statement)
             clickhouse.execute(
                 "INSERT INTO fieldstream.migrations (number, name, sha256) "
                 "VALUES ({number:UInt32}, {name:String}, {sha:String})",

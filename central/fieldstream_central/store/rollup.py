@@ -1,4 +1,4 @@
-"""Roll-ups of 10 minutes, 1 hour and 1 day, computed anew wherever a window changed.
+"""Roll-ups of 1 minute, 10 minutes, 1 hour and 1 day, computed anew wherever a window changed.
 
 Each level is made from windows at their latest revision or from the level below, as a whole bucket, and
 written only if it saw more readings than the row that is there. Doing it again writes nothing.
@@ -8,7 +8,9 @@ from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.touches import SETTLED_AFTER_S, Span, Touches
 
 # Width of each level and of what it is made from, seconds; 0: the windows themselves.
-LEVELS = ((600, 0), (3600, 600), (86_400, 3600))
+LEVELS = ((60, 0), (600, 60), (3600, 600), (86_400, 3600))
+# What touches are noted by (store/schema/0008): a narrower level computes all its buckets in a touched ten minutes.
+_TOUCH_S = 600
 TOUCHES_PER_STEP = 20_000
 
 _SOURCES = {
@@ -33,20 +35,24 @@ INSERT INTO fieldstream.rollups_data
      first, last, first_ts, last_ts)
 WITH touched AS
     (SELECT DISTINCT device_id, metric,
-        toDateTime64(toStartOfInterval(window_start, toIntervalSecond({width:UInt32}), 'UTC'), 3, 'UTC') AS bucket_start
+        toDateTime64(toStartOfInterval(window_start, toIntervalSecond({span:UInt32}), 'UTC'), 3, 'UTC') AS span_start
      FROM fieldstream.rollup_touches
      WHERE touched_at > {after:DateTime64(3, 'UTC')} AND touched_at <= {until:DateTime64(3, 'UTC')}
         AND toDate(window_start) = {day:Date}),
 known AS
     (SELECT device_id, metric, bucket_start, count FROM fieldstream.rollups
-     WHERE width_s = {width:UInt32} AND (device_id, metric, bucket_start) IN touched),
+     WHERE width_s = {width:UInt32} AND (device_id, metric,
+        toDateTime64(toStartOfInterval(bucket_start, toIntervalSecond({span:UInt32}), 'UTC'), 3, 'UTC')) IN touched
+        AND bucket_start >= (SELECT min(span_start) FROM touched)
+        AND bucket_start < (SELECT max(span_start) FROM touched) + toIntervalSecond({span:UInt32})
+        AND (device_id, metric) IN (SELECT device_id, metric FROM touched)),
 parts AS
     (SOURCE
         AND (device_id, metric) IN (SELECT device_id, metric FROM touched)
-        AND at >= (SELECT min(bucket_start) FROM touched)
-        AND at < (SELECT max(bucket_start) FROM touched) + toIntervalSecond({width:UInt32})
+        AND at >= (SELECT min(span_start) FROM touched)
+        AND at < (SELECT max(span_start) FROM touched) + toIntervalSecond({span:UInt32})
         AND (device_id, metric,
-            toDateTime64(toStartOfInterval(at, toIntervalSecond({width:UInt32}), 'UTC'), 3, 'UTC')) IN touched)
+            toDateTime64(toStartOfInterval(at, toIntervalSecond({span:UInt32}), 'UTC'), 3, 'UTC')) IN touched)
 SELECT {width:UInt32}, t.device_id, t.metric, t.bucket_start, t.asset, t.unit_, t.windows_, t.n, t.mean_, t.stddev_,
     t.lowest, t.highest, t.first_, t.last_, t.first_ts_, t.last_ts_
 FROM (SELECT MERGED FROM parts AS p GROUP BY device_id, metric, bucket_start) AS t
@@ -59,6 +65,10 @@ _SETTINGS = {"max_execution_time": 300, "max_bytes_before_external_group_by": 30
 def source(below: int) -> str:
     """The SELECT of the rows that a level is made from."""
     return _SOURCES[1 if below else 0]
+
+
+def _level(width: int, below: int) -> dict[str, object]:
+    return {"width": width, "below": below, "span": max(width, _TOUCH_S)}
 
 
 class Rollup:
@@ -75,5 +85,5 @@ class Rollup:
         written = 0
         for width, below in LEVELS:
             sql = _COMPUTE.replace("SOURCE", source(below)).replace("MERGED", MERGED)
-            written += self._clickhouse.write(sql, span.params() | {"width": width, "below": below}, _SETTINGS)
+            written += self._clickhouse.write(sql, span.params() | _level(width, below), _SETTINGS)
         return written

@@ -161,8 +161,8 @@ def test_long_ranges_read_rollups_and_give_the_figures_of_the_windows(
             {"d": device, "n": days * 1234},
         )
         rollup = Rollup(clickhouse, settled_after_s=0)
-        while rollup.step().touches:
-            pass
+        for _ in range(4):  # the plant goes on: there are always touches
+            rollup.step()
         start = now - days * 86_400 + 777
         found = api.get("/api/v1/series", device_id=device, metric="m", from_=int(start * 1000), points=points).json()
         assert found["source"] == source

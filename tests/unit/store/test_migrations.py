@@ -13,8 +13,16 @@ def test_numbers_rise_without_gap_and_every_file_has_statements() -> None:
 def test_statements_can_be_run_again() -> None:
     again = ("IF NOT EXISTS", "OR REPLACE", "IF EXISTS", "MODIFY COLUMN", "INSERT INTO fieldstream.rollup_touches")
     for migration in migrations():
-        for statement in migration.statements:
-            assert any(mark in statement for mark in again), statement[:80]
+        for when, statement in migration.guarded:
+            assert when or any(mark in statement for mark in again), statement[:80]
+
+
+def test_a_guard_belongs_to_the_statement_behind_it() -> None:
+    text = "-- why\nDROP VIEW IF EXISTS a;\n\n-- when: SELECT 1 -- now\n-- why\nRENAME TABLE a TO b;\n"
+    assert Migration(1, "a", text).guarded == [
+        ("", "DROP VIEW IF EXISTS a"),
+        ("SELECT 1 -- now", "RENAME TABLE a TO b;"),
+    ]
 
 
 def test_semicolons_in_comments_do_not_split_and_comments_do_not_count() -> None:
