@@ -2,12 +2,17 @@
 
 Whole buckets of the past come from roll-ups; the ends of the range, and the last minutes, which roll-ups may
 not have seen yet, from windows. So the figures are those of the windows at every width.
+
+The tables are read with FINAL, as the views of the plain names do: to see through a view costs the engine more than
+to answer (ADR 0037).
 """
 
+import json
 import math
 import time
+from dataclasses import dataclass
 
-from fieldstream_central.serve.api.models import Point, Series
+from fieldstream_central.serve.api.models import Series
 from fieldstream_central.serve.api.params import Span
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.store.rollup import LEVELS
@@ -18,7 +23,7 @@ _FRESH_S = 600
 
 # All readings as they are, when they are so few that they fit: one more than may be, to tell.
 _SINGLE = """
-SELECT ts, value AS mean, value AS min, value AS max, 1 AS count FROM fieldstream.readings
+SELECT ts, value AS mean, value AS min, value AS max, 1 AS count FROM fieldstream.readings_data FINAL
 WHERE device_id = {device_id:String} AND metric = {metric:String}
     AND ts >= {from:DateTime64(3)} AND ts < {to:DateTime64(3)}
 ORDER BY ts LIMIT {limit:UInt32}
@@ -28,16 +33,16 @@ _READINGS = """
 SELECT fromUnixTimestamp64Milli(toInt64(bucket * {bucket_ms:Int64})) AS ts, mean, min, max, count FROM
 (SELECT intDiv(toUnixTimestamp64Milli(ts), {bucket_ms:Int64}) AS bucket, avg(value) AS mean,
     min(value) AS min, max(value) AS max, count() AS count
- FROM fieldstream.readings WHERE device_id = {device_id:String} AND metric = {metric:String}
+ FROM fieldstream.readings_data FINAL WHERE device_id = {device_id:String} AND metric = {metric:String}
     AND ts >= {from:DateTime64(3)} AND ts < {to:DateTime64(3)} GROUP BY bucket ORDER BY bucket)
 """
 
-_WINDOWS = """SELECT window_start AS at, mean, min, max, count FROM fieldstream.windows
+_WINDOWS = """SELECT window_start AS at, mean, min, max, count FROM fieldstream.windows_data FINAL
     WHERE device_id = {device_id:String} AND metric = {metric:String} AND ("""
 _BETWEEN = "window_start >= {from:DateTime64(3)} AND window_start < {to:DateTime64(3)}"
 _ENDS = """window_start >= {from:DateTime64(3)} AND window_start < {whole_from:DateTime64(3)}
         OR window_start >= {whole_to:DateTime64(3)} AND window_start < {to:DateTime64(3)}"""
-_ROLLUPS = """SELECT bucket_start AS at, mean, min, max, count FROM fieldstream.rollups
+_ROLLUPS = """SELECT bucket_start AS at, mean, min, max, count FROM fieldstream.rollups_data FINAL
     WHERE width_s = {level:UInt32} AND device_id = {device_id:String} AND metric = {metric:String}
         AND bucket_start >= {whole_from:DateTime64(3)} AND bucket_start < {whole_to:DateTime64(3)}"""
 
@@ -67,21 +72,40 @@ def level_of(width_s: float) -> int:
     return max((width for width, _ in LEVELS if width <= width_s), default=0)
 
 
+@dataclass(frozen=True)
+class Course:
+    """Points as ClickHouse wrote them: JSON objects, not decoded yet."""
+
+    source: str
+    resolution_s: float
+    lines: list[bytes]
+
+    def answer(self, device_id: str, metric: str) -> bytes:
+        """The JSON of a `Series`."""
+        head = {"device_id": device_id, "metric": metric, "source": self.source, "resolution_s": self.resolution_s}
+        return json.dumps(head).encode()[:-1] + b',"points":[' + b",".join(self.lines) + b"]}"
+
+
 async def load_series(store: StoreReader, device_id: str, metric: str, span: Span, points: int) -> Series:
     """The points. Raises ClickHouseError."""
+    course = await load_course(store, device_id, metric, span, points)
+    return Series.model_validate_json(course.answer(device_id, metric))
+
+
+async def load_course(store: StoreReader, device_id: str, metric: str, span: Span, points: int) -> Course:
+    """The points, undecoded. Raises ClickHouseError."""
     width = bucket_seconds(span.seconds, points)
     params: dict[str, object] = {"device_id": device_id, "metric": metric} | span.params()
     source = "readings" if width < WINDOW_S else "rollups" if level_of(width) else "windows"
-    rows = []
+    lines = []
     if source == "readings":
-        rows = await store.rows(_SINGLE, params | {"limit": points + 1})
-    if source == "readings" and len(rows) <= points:
+        lines = await store.lines(_SINGLE, params | {"limit": points + 1})
+    if source == "readings" and len(lines) <= points:
         width = 0.0
     else:
         params["bucket_ms"] = round(width * 1000)
-        rows = await store.rows(*_query(source, params, span, level_of(width)))
-    found = [Point(**row) for row in rows]
-    return Series(device_id=device_id, metric=metric, source=source, resolution_s=width, points=found)
+        lines = await store.lines(*_query(source, params, span, level_of(width)))
+    return Course(source, width, lines)
 
 
 def _query(source: str, params: dict[str, object], span: Span, level: int) -> tuple[str, dict[str, object]]:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import httpx
+import aiohttp
 
-from fieldstream_central.store.clickhouse import RefusedError, UnreachableError, query_string, refusal_of
+from fieldstream_central.store.clickhouse import RefusedError, UnreachableError, query_string, refusal
+
+_Asking = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
 # A question of a person must not hold up the plant: it is ended by the engine after this long.
 _SETTINGS: dict[str, object] = {
@@ -15,6 +18,7 @@ _SETTINGS: dict[str, object] = {
     "max_memory_usage": 600_000_000,
     "date_time_output_format": "iso",
     "output_format_json_quote_64bit_integers": 0,
+    "do_not_merge_across_partitions_select_final": 1,
     "cancel_http_readonly_queries_on_client_close": 1,
 }
 
@@ -23,27 +27,31 @@ class StoreReader:
     """Asks ClickHouse. Every call raises RefusedError or UnreachableError."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            timeout=httpx.Timeout(15.0, connect=3.0),
-            limits=httpx.Limits(max_connections=16),
-            trust_env=False,
-        )
+        self._url = url.rstrip("/") + "/"
+        self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._http.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+    def _asking(self, sql: str, params: Mapping[str, object] | None, more: Mapping[str, object]) -> _Asking:
+        if self._session is None:  # it belongs to the event loop of its first question
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=15.0)
+            connector = aiohttp.TCPConnector(limit=16)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
+        return self._session.post(self._url, params=query_string(params, {**_SETTINGS, **more}), data=sql.encode())
 
     async def text(self, sql: str, params: Mapping[str, object] | None = None) -> bytes:
         """The answer as ClickHouse wrote it; the statement names its FORMAT."""
         try:
-            response = await self._http.post("/", params=query_string(params, _SETTINGS), content=sql.encode())
-        except httpx.HTTPError as error:
+            async with self._asking(sql, params, {}) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise UnreachableError(f"ClickHouse does not answer: {error or type(error).__name__}") from error
-        if response.status_code != 200:
-            raise refusal_of(response)
-        return response.content
+        if response.status != 200:
+            raise refusal(response.headers, body)
+        return body
 
     async def lines(self, sql: str, params: Mapping[str, object] | None = None) -> list[bytes]:
         """Rows of a SELECT, each a JSON object not decoded yet."""
@@ -56,15 +64,13 @@ class StoreReader:
 
     async def stream(self, sql: str, params: Mapping[str, object] | None = None) -> AsyncIterator[bytes]:
         """The answer in pieces, as it comes. An error in mid-stream ends it without its closing mark."""
-        query = query_string(params, _SETTINGS | {"max_execution_time": 120})
         try:
-            async with self._http.stream("POST", "/", params=query, content=sql.encode()) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise refusal_of(response)
-                async for piece in response.aiter_bytes():
+            async with self._asking(sql, params, {"max_execution_time": 120}) as response:
+                if response.status != 200:
+                    raise refusal(response.headers, await response.read())
+                async for piece in response.content.iter_any():
                     yield piece
-        except httpx.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise UnreachableError(f"ClickHouse broke off: {error or type(error).__name__}") from error
 
 

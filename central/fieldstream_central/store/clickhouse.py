@@ -59,12 +59,12 @@ def query_string(params: Mapping[str, object] | None, settings: Mapping[str, obj
     return query | {name: str(value) for name, value in (settings or {}).items()}
 
 
-def refusal_of(response: httpx.Response) -> RefusedError:
-    """The error that a response with a failure status carries."""
-    text = response.text.strip()
-    code = response.headers.get("X-ClickHouse-Exception-Code")
+def refusal(headers: Mapping[str, str], body: bytes) -> RefusedError:
+    """The error that an answer with a failure status carries."""
+    text = body.decode(errors="replace").strip()
+    code = headers.get("X-ClickHouse-Exception-Code")
     found = _CODE.search(text)
-    return RefusedError(int(code or (found.group(1) if found else 0)), text or f"HTTP {response.status_code}")
+    return RefusedError(int(code or (found.group(1) if found else 0)), text or "no reason given")
 
 
 class ClickHouse:
@@ -124,5 +124,5 @@ class ClickHouse:
                 f"ClickHouse at {self.url} does not answer: {error or type(error).__name__}"
             ) from error
         if response.status_code != 200:
-            raise refusal_of(response)
+            raise refusal(response.headers, response.content)
         return response

@@ -105,16 +105,17 @@ class Process:
 class Store:
     """The embedded ClickHouse on a directory; can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, memory_mb: int = 1000) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._memory_mb = memory_mb
         self._folder = folder
         self.start()
 
     def start(self) -> None:
         self.process = Process(
             [
-                *(sys.executable, "-m", "fieldstream_central.store.embedded", "--memory-mb", "1000"),
+                *(sys.executable, "-m", "fieldstream_central.store.embedded", "--memory-mb", str(self._memory_mb)),
                 *("--path", str(self._folder / "clickhouse"), "--port", str(self.port)),
             ],
             self._folder / "clickhouse.log",

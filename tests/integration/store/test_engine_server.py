@@ -130,3 +130,23 @@ def test_a_second_server_on_the_same_data_is_refused_with_words(store: Store, tm
     process = Process([sys.executable, "-m", "fieldstream_central.store.embedded", *args], tmp_path / "log")
     eventually(lambda: "cannot serve" in process.output(), timeout_s=20)
     assert process.wait() == 1
+
+
+def test_a_question_knows_nothing_of_the_settings_and_parameters_of_the_one_before(store: Store) -> None:
+    def asked(sql: str, **more: str) -> str:
+        return httpx.post(store.url, params=more, content=sql).text
+
+    for _ in range(3):
+        assert asked("SELECT {x:String}", param_x="secret") == "secret\n"
+        assert "UNKNOWN_QUERY_PARAMETER" in asked("SELECT {x:String}")
+        assert asked("SELECT getSetting('max_threads')", max_threads="1") == "1\n"
+        assert asked("SELECT getSetting('max_threads')") == "2\n"
+        assert asked("SELECT currentDatabase()", database="fieldstream_other") != "fieldstream_other\n"
+        assert asked("SELECT currentDatabase()") == "default\n"
+
+
+def test_many_clients_that_go_away_leave_the_server_answering(store: Store) -> None:
+    for _ in range(40):
+        with httpx.stream("POST", store.url, content="SELECT number FROM numbers(100000000) FORMAT JSONEachRow"):
+            pass
+    assert httpx.post(store.url, content="SELECT sum(number) FROM numbers(10)").text == "45\n"

@@ -54,7 +54,12 @@ async def anomalies(
         params["to"] = parse_time(to, "to")
     if not shadow:
         where.append("NOT shadow")
-    listing = Listing("fieldstream.anomalies", "*", {"started_at": TIME, "anomaly_id": TEXT}, descending=True)
+    listing = Listing(
+        "fieldstream.anomalies_data FINAL",
+        "* EXCEPT (version)",
+        {"started_at": TIME, "anomaly_id": TEXT},
+        descending=True,
+    )
     return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
 
 
@@ -74,7 +79,7 @@ async def history(
     request: Request, anomaly_id: Annotated[str, _AnomalyId], limit: Limit = 1000, cursor: Cursor = None
 ) -> Response:
     """In the order in which they happened."""
-    listing = Listing("fieldstream.anomaly_events", "*", {"revision": WHOLE})
+    listing = Listing("fieldstream.anomaly_steps_data FINAL", "* EXCEPT (version)", {"revision": WHOLE})
     where, params = ["anomaly_id = {id:String}"], {"id": anomaly_id}
     return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
 

@@ -37,7 +37,9 @@ async def assets(
         if value is not None:
             where.append(f"{name} = {{{name}:String}}")
             params[name] = value
-    listing = Listing("fieldstream.assets", "*", {"device_id": TEXT, "metric": TEXT})
+    listing = Listing(
+        "fieldstream.assets_data FINAL", "* EXCEPT (kafka_ts, removed)", {"device_id": TEXT, "metric": TEXT}
+    )
     return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
 
 

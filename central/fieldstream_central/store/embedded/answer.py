@@ -38,13 +38,20 @@ def execute(engine: Engine, request: Request, work: Work, user: User) -> Answer:
     """Runs the work up to its first bytes. Raises EngineError."""
     started = time.monotonic()
     with ExitStack() as stack:
-        connection = stack.enter_context(engine.handle(request.session, request.session_timeout_s))
-        _prepare(connection, request, user)
+        reading = statement.verb(work.sql.encode()) in statement.STREAMED
+        prepare = _preparations(request, user)
+        if reading and not request.session:
+            # Names of parameters are part of the key: a handle remembers values of earlier questions.
+            key = (*prepare, *request.params)
+            connection = stack.enter_context(engine.ready(key, lambda handle: _prepare(handle, prepare)))
+        else:
+            connection = stack.enter_context(engine.handle(request.session, request.session_timeout_s))
+            _prepare(connection, prepare)
         if work.insert_format:
             summary = _insert(connection, work)
             answer = Answer("", iter(()), b"", summary)
         else:
-            answer = _query(connection, request, work, stack)
+            answer = _query(connection, request, work, stack, streamed=reading)
         answer.summary.setdefault("elapsed_ns", str(int((time.monotonic() - started) * 1e9)))
         answer.cleanup = stack.pop_all()
     if answer.whole is not None:
@@ -52,13 +59,16 @@ def execute(engine: Engine, request: Request, work: Work, user: User) -> Answer:
     return answer
 
 
-def _prepare(connection: Connection, request: Request, user: User) -> None:
+def _prepare(connection: Connection, statements: tuple[str, ...]) -> None:
+    for sql in statements:
+        run(connection, sql)
+
+
+def _preparations(request: Request, user: User) -> tuple[str, ...]:
     settings: Mapping[str, str] = _LIKE_A_SERVER | dict(user.settings) | dict(request.settings)
     if user.readonly:
         # Limits of a read-only user stand: what the request asks comes first, then they, then the lock.
         settings = _LIKE_A_SERVER | dict(request.settings) | dict(user.settings)
-    if request.database:
-        run(connection, f"USE `{request.database.replace('`', '')}`")
     asked = request.settings.get("readonly", "0")
     level = "1" if user.readonly else asked if asked in ("1", "2") else "2" if request.reading_only else ""
     readonly = f", readonly = {level}" if level else ""
@@ -66,7 +76,8 @@ def _prepare(connection: Connection, request: Request, user: User) -> None:
     bad = next((name for name in names if not name.replace("_", "").isalnum()), None)
     if bad is not None:
         raise EngineError(f"Code: 115. DB::Exception: Setting {bad!r} is unknown. (UNKNOWN_SETTING)", 115)
-    run(connection, "SET " + ", ".join(f"{name} = {quote(settings[name])}" for name in names) + readonly)
+    setting = "SET " + ", ".join(f"{name} = {quote(settings[name])}" for name in names) + readonly
+    return (f"USE `{request.database.replace('`', '')}`", setting) if request.database else (setting,)
 
 
 def _insert(connection: Connection, work: Work) -> dict[str, str]:
@@ -89,10 +100,10 @@ def _insert(connection: Connection, work: Work) -> dict[str, str]:
     return {"written_rows": str(result.rows_written), "written_bytes": str(result.bytes_written)}
 
 
-def _query(connection: Connection, request: Request, work: Work, stack: ExitStack) -> Answer:
+def _query(connection: Connection, request: Request, work: Work, stack: ExitStack, *, streamed: bool) -> Answer:
     output = statement.output_format(work.sql) or request.default_format
     params = dict(request.params)
-    if statement.verb(work.sql.encode()) not in statement.STREAMED or output not in statement.STREAMABLE:
+    if not streamed or output not in statement.STREAMABLE:
         result = run(connection, work.sql, output, params)
         return Answer(output, iter(()), bytes(result.bytes()), _summary(result))
     try:

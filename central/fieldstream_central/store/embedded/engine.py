@@ -1,16 +1,17 @@
 """The engine: one chdb process-wide instance, a handle per request, a handle kept per HTTP session.
 
-A chdb handle runs one query at a time and mixes up parameters between threads; a new handle costs
-0.3 ms and is private to its request. One handle is kept open all the time: with the last one the
-engine itself would close.
+A chdb handle runs one query at a time and mixes up parameters between threads: it belongs to one request at a time.
+Handles of reading requests are kept for the next one with the same settings, which spares opening it and setting
+them (0.4 ms). One handle is kept open all the time: with the last one the engine itself would close.
 """
 
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -55,6 +56,9 @@ def _plain(message: str) -> str:
     return message[start:] if start > 0 else message
 
 
+_MOST_READY = 32
+
+
 @dataclass
 class Handle:
     """A chdb connection with a lock: sessions may be asked for by two requests at once."""
@@ -82,17 +86,15 @@ class Engine:
         except RuntimeError as error:
             raise EngineError(f"the engine cannot open {path}: {error}") from error
         self._sessions: dict[str, Handle] = {}
+        self._ready: dict[object, list[Connection]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def handle(self, session: str = "", session_timeout_s: float = 60.0) -> Iterator[Connection]:
         """A handle for one request: a fresh one, or the session's own, which keeps settings and temporary tables."""
         if not session:
-            connection = Connection(str(self._path))
-            try:
+            with closing(Connection(str(self._path))) as connection:
                 yield connection
-            finally:
-                connection.close()
             return
         with self._lock:
             self._drop_idle_sessions()
@@ -108,6 +110,30 @@ class Engine:
             handle.last_used = time.monotonic()
             handle.lock.release()
 
+    @contextmanager
+    def ready(self, key: object, prepare: Callable[[Connection], None]) -> Iterator[Connection]:
+        """A handle that `prepare` was done to, kept afterwards for others of the same `key` unless an error comes.
+
+        Only for statements that leave nothing behind on their handle.
+        """
+        with self._lock:
+            waiting = self._ready.get(key)
+            connection = waiting.pop() if waiting else None
+        try:
+            if connection is None:
+                connection = Connection(str(self._path))
+                prepare(connection)
+            yield connection
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        with self._lock:
+            if sum(map(len, self._ready.values())) >= _MOST_READY:
+                for one in self._ready.pop(next(iter(self._ready))):
+                    one.close()
+            self._ready.setdefault(key, []).append(connection)
+
     def _drop_idle_sessions(self) -> None:
         now = time.monotonic()
         for name, handle in list(self._sessions.items()):
@@ -117,9 +143,10 @@ class Engine:
 
     def close(self) -> None:
         """Closes the engine; to be called when no request runs any more."""
-        for handle in self._sessions.values():
-            handle.connection.close()
+        for connection in chain((handle.connection for handle in self._sessions.values()), *self._ready.values()):
+            connection.close()
         self._sessions.clear()
+        self._ready.clear()
         self._keeper.close()
 
 

@@ -14,6 +14,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
+# A FORMAT clause at the very end, the usual case, told without reading the whole statement.
+_CLOSING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*$", re.IGNORECASE)
+
 # The engine streams the answers of these only.
 STREAMED = frozenset({"SELECT", "WITH"})
 
@@ -77,6 +80,8 @@ def _insert(head: bytes, format_start: int, name: bytes, end: int) -> Insert:
 
 def single(sql: str) -> str:
     """The statement without a closing semicolon. Raises SeveralStatementsError if another one follows."""
+    if ";" not in sql:
+        return sql
     text = sql.encode()
     end = len(text)
     semicolon = None
@@ -92,6 +97,11 @@ def single(sql: str) -> str:
 
 def output_format(sql: str) -> str | None:
     """Name in the statement's closing FORMAT clause, which wins over the request's default."""
+    closing = _CLOSING_FORMAT.search(sql[-100:])
+    if closing and not {"--", "#"} & set(re.findall("--|#", sql[-100:])):
+        return closing.group(1)
+    if "format" not in sql.lower():
+        return None
     last: list[str] = []
     after: list[str] | None = None
     for token in _TOKEN.finditer(sql.encode()):

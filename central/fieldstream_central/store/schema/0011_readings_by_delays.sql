@@ -53,10 +53,8 @@ SETTINGS non_replicated_deduplication_window = 10000;
 CREATE OR REPLACE VIEW fieldstream.readings AS
 SELECT
     device_id, metric, ts, value, unit, quality, flags,
-    arrayFilter(name -> name != '', [
-        if(bitTest(flags, 0), 'ts-absent', ''), if(bitTest(flags, 1), 'ts-absurd', ''),
-        if(bitTest(flags, 2), 'ts-future', ''), if(bitTest(flags, 3), 'unknown-sensor', ''),
-        if(bitTest(flags, 4), 'device-dead', ''), if(bitTest(flags, 5), 'historical', '')]) AS flag_names,
+    arrayMap(bit -> ['ts-absent', 'ts-absurd', 'ts-future', 'unknown-sensor', 'device-dead', 'historical'][bit + 1],
+        bitPositionsToArray(flags)) AS flag_names,
     gateway_id, epoch, seq, ts + toIntervalMillisecond(4398046511103 - version) AS received_at,
     site, area, asset_id, asset_type, operator_pseudonym,
     ts + toIntervalMillisecond(4398046511103 - version + 100 * processed_after_ds) AS processed_at,
