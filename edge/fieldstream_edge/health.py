@@ -4,6 +4,7 @@ import html
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -84,6 +85,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http
 body{{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:40rem;padding:0 1rem;background:#fff;color:#1d2733}}
 h1{{font-size:1.3rem}} .state{{padding:.6rem .9rem;border-radius:.5rem;color:#fff;background:{colour};font-weight:600}}
 table{{width:100%;border-collapse:collapse;margin-top:1rem}} td{{padding:.35rem 0;border-bottom:1px solid #e3e8ee}}
+td:first-child{{white-space:pre-wrap}}
 td:last-child{{text-align:right;font-variant-numeric:tabular-nums}}
 @media(prefers-color-scheme:dark){{body{{background:#12181f;color:#dfe6ee}}td{{border-color:#2a3440}}}}
 </style></head><body><h1>{title}</h1><p class="state">{headline}</p>{problems}<table>{rows}</table></body></html>
@@ -137,5 +139,9 @@ def lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         pairs.append(("Device clocks against ours", f"{status['clock_offset_ms']:+,.0f} ms"))
     wrong = [(device, offset) for device, offset in status["worst_clocks"].items() if abs(offset) > 5000]
     pairs += [(f"  clock of {device}", f"{offset / 1000:+,.0f} s") for device, offset in wrong]
-    pairs += [("Memory", f"{status['memory_bytes'] / 1e6:,.0f} MB"), ("Version", status["version"])]
+    if status["certificate_expires_at"] is not None:
+        pairs.append(("Certificate expires", time.strftime("%F", time.gmtime(status["certificate_expires_at"] / 1000))))
+    running_h = (status["ts"] - status["started_at"]) / 3_600_000
+    pairs += [("Running for", f"{running_h:,.1f} h"), ("Memory", f"{status['memory_bytes'] / 1e6:,.0f} MB")]
+    pairs.append(("Version", status["version"]))
     return pairs

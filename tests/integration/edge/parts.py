@@ -71,10 +71,14 @@ def wait_until(condition: Any, timeout_s: float = 30.0, what: str = "") -> Any:
 class Process:
     """A child process with its log in a file."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(
+        self, command: list[str], log: Path, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.log = log
         with log.open("ab") as out:
-            self.popen = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            self.popen = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=env, cwd=cwd
+            )
 
     def stop(self, how: int = signal.SIGTERM, timeout_s: float = 30) -> int:
         """Signals and waits; returns the exit status."""
