@@ -148,6 +148,7 @@ class Run:
     cpu_s_per_million: float = 0.0
     cpu_share: float = 0.0
     resident_mb: float = 0.0
+    wire_bytes: float = 0.0  # per reading, towards Kafka, as sent
     latencies_ms: list[float] = field(default_factory=list)
 
     def latency(self, share: float) -> float:
@@ -187,7 +188,7 @@ def drain(subject: Subject, mosquitto: Mosquitto, kafka: Kafka, readings: int, p
     if publish(mosquitto, readings, per_message).wait() != 0:
         raise SystemExit("the publisher failed")
     count = KafkaCount(kafka, subject.topic)
-    before = count()
+    before, sent = count(), kafka.log_bytes(subject.topic)
     subject.start()
     process, samples, peak = psutil.Process(subject.pid()), [], 0
     deadline = time.monotonic() + 300
@@ -202,7 +203,9 @@ def drain(subject: Subject, mosquitto: Mosquitto, kafka: Kafka, readings: int, p
     subject.stop()
     begin = max(sample[0] for sample in samples if sample[2] == 0)
     used = samples[-1][1] - idle.user - idle.system
-    return Run(readings / (samples[-1][0] - begin), used / readings * 1e6, resident_mb=peak / 1e6)
+    run = Run(readings / (samples[-1][0] - begin), used / readings * 1e6, resident_mb=peak / 1e6)
+    run.wire_bytes = (kafka.log_bytes(subject.topic) - sent) / readings
+    return run
 
 
 def live(  # noqa: PLR0917
@@ -229,7 +232,7 @@ def live(  # noqa: PLR0917
     latencies = [
         message.timestamp()[1] - ts_of(message.value()) for message in kafka.read(subject.topic, last=total * 9 // 10)
     ]
-    return Run(rate, used / ((end - at) * rate) * 1e6, used / (end - at), peak / 1e6, latencies)
+    return Run(rate, used / ((end - at) * rate) * 1e6, used / (end - at), peak / 1e6, latencies_ms=latencies)
 
 
 def ts_in_avro(value: bytes) -> int:
@@ -324,8 +327,9 @@ def main() -> int:
 def show(who: str, name: str, run: Run) -> None:
     """One line of progress."""
     speed = f"{run.readings_per_s:9,.0f}/s {run.cpu_s_per_million:6.1f} CPU s/M {run.resident_mb:5.0f} MB"
-    latency = f"  p50 {run.latency(0.5):5.0f} p99 {run.latency(0.99):5.0f} ms" if run.latencies_ms else ""
-    print(f"{who:9} {name:22} {speed}{latency}", flush=True)
+    more = f"  p50 {run.latency(0.5):5.0f} p99 {run.latency(0.99):5.0f} ms" if run.latencies_ms else ""
+    more += f"  {run.wire_bytes:5.1f} bytes to Kafka" if run.wire_bytes else ""
+    print(f"{who:9} {name:22} {speed}{more}", flush=True)
 
 
 def as_plain(run: Run) -> dict[str, float]:
@@ -355,8 +359,22 @@ def _figures(report: Report, runs: dict[str, dict[str, Run]], spool_bytes: float
         Figure("publish_to_kafka_p99_ms_at_1000_per_s", ours["live 1000/s"].latency(0.99), 100, 30, "ms", lower=True)
     )
     report.add(Figure("cpu_share_at_1000_per_s", ours["live 1000/s"].cpu_share * 100, 20, 10, "%", lower=True))
+    for what in ("kills", "power-cuts"):
+        harm = _harm(what)
+        if harm is not None:
+            report.add(Figure(f"lost_or_doubled_by_100_{what.replace('-', '_')}", harm, 0, 0, "readings", lower=True))
     report.add(Figure("spool_bytes_per_reading", spool_bytes, 60, 25, "bytes", lower=True))
     report.add(Figure("ready_s_with_10_million_in_spool", backlog, 3.0, 1.0, "s", lower=True))
+
+
+def _harm(what: str) -> int | None:
+    """Readings lost or stored twice in the last long loop of kills or power cuts; None when there was none."""
+    path = ROOT / "var" / "bench" / f"gateway-{what}.json"
+    if not path.exists():
+        print(f"no result of 100 {what} here: run FIELDSTREAM_LONG=1 pytest tests/chaos -k gateway")
+        return None
+    result = json.loads(path.read_text())
+    return int(result["lost"] + result["stored_twice"])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,12 @@ class Figure:
         """Whether the value is as good as the bound."""
         return self.value <= bound if self.lower else self.value >= bound
 
+    def times_better(self, value: float) -> float:
+        """How many times better than the must a value is."""
+        if not value or not self.must:
+            return 1.0 if value == self.must else 0.0
+        return self.must / value if self.lower else value / self.must
+
     def plain(self) -> dict[str, float | bool]:
         """As the summary has it."""
         value = round(self.value, 4)
@@ -62,8 +68,7 @@ class Report:
         """A bar per figure: how far it is from its must (1.0) towards better."""
         rows = []
         for number, each in enumerate(self.figures):
-            better = each.must / each.value if each.lower else each.value / each.must
-            goal = each.must / each.goal if each.lower else each.goal / each.must
+            better, goal = each.times_better(each.value), each.times_better(each.goal)
             y, width = 40 + number * 34, min(better, 8) * 70
             colour = "#1a7f4b" if each.meets(each.goal) else "#c98a00" if each.meets(each.must) else "#b3261e"
             dashed = f'x1="{320 + goal * 70:.0f}" x2="{320 + goal * 70:.0f}" y1="{y - 3}" y2="{y + 23}"'

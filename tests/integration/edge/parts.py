@@ -211,6 +211,10 @@ auto.create.topics.enable=false
         if self.process is not None:
             self.process.stop(signal.SIGKILL)
 
+    def log_bytes(self, topic: str) -> int:
+        """Bytes of the topic's record batches on disk: as the producer sent them, compressed."""
+        return sum(path.stat().st_size for path in self._directory.glob(f"data/{topic}-*/*.log"))
+
     def read(self, topic: str, *, last: int | None = None) -> list[Any]:
         """Messages of the topic by partition and offset: all, or about so many of the last."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test", "enable.auto.commit": False})
