@@ -30,7 +30,7 @@ from fieldstream_edge.spool.segment import Segment
 log = logging.getLogger(__name__)
 _MAX_DESCRIPTORS = 64  # per series; a device that invents units or operators must not fill the memory
 _MAX_SERIES = 50_000  # about 20 MB; beyond it the known series are forgotten when a segment is sealed
-_LOADED_SEGMENTS = 3  # of 4 MiB: at most 250,000 readings of 16 bytes each
+_LOADED_SEGMENTS = 6  # of 2 MiB: at most 125,000 readings of 16 bytes each
 
 
 class Series:

@@ -22,7 +22,7 @@ from fieldstream_edge.spool.ledger import Spool
 
 log = logging.getLogger(__name__)
 _IDS = 1 << 16
-_LOOK_BACK_SEGMENTS = 2
+_LOOK_BACK_SEGMENTS = 4
 
 
 def fingerprint(topic: str, payload: bytes) -> int:

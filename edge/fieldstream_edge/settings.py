@@ -162,12 +162,12 @@ class SpoolSettings:
         choices=("refuse-new", "drop-oldest"),
     )
     segment_bytes: int = setting(
-        4 * 1024**2,
+        2 * 1024**2,
         "Size of one file of the spool.",
         unit="bytes",
         low=1 << 16,
         high=1 << 30,
-        extremes="Low: many files. High: more memory when redeliveries are looked up.",
+        extremes="Low: many files. High: more memory, since what is in the newest file is also known there.",
     )
     key_file: str = setting(
         "",

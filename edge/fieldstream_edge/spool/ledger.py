@@ -4,7 +4,6 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -129,7 +128,7 @@ class Spool:
     def _new_segment(self, first_seq: int, size: int) -> Segment:
         self._make_room(size)
         key = self._keys.fingerprint if self._keys else None
-        header = SegmentHeader(self.epoch, first_seq, int(self._clock() * 1000), key, secrets.randbits(32))
+        header = SegmentHeader(self.epoch, first_seq, int(self._clock() * 1000), key, int.from_bytes(os.urandom(4)))
         while True:
             try:
                 active = segments.create(self._files, self.directory, header, size)
