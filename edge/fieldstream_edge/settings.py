@@ -176,7 +176,7 @@ class SpoolSettings:
         extremes="A lost key loses what is not delivered.",
     )
     commit_interval_ms: float = setting(
-        5.0,
+        8.0,
         "How long accepted entries may wait for the sync that precedes PUBACK.",
         unit="ms",
         low=0,

@@ -86,6 +86,7 @@ class Acceptor:
         self._redeliveries = Redeliveries(spool)
         self._router = Router(mappings)
         self._topics: dict[str, _Topic] = {}
+        self._commands: dict[int, list[tuple[str, bytes]]] = {}  # by broker
         self._pending = _Pending()
         self._received = 0  # receive time of the messages being taken in, ms
         self._horizon = 0  # event times beyond it are in the future
@@ -116,6 +117,8 @@ class Acceptor:
             self._take(message, broker)
             if message.packet_id is not None:
                 acknowledgements.append(message.packet_id)
+        if commands := self._router.rebirths():
+            self._commands.setdefault(broker, []).extend(commands)
         pending.taken_in = self._taken_in(messages[-1])
 
     def commit(self) -> None:
@@ -154,9 +157,9 @@ class Acceptor:
         if len(self.clock_offsets) > _CLOCKS:
             del self.clock_offsets[next(iter(self.clock_offsets))]
 
-    def commands(self) -> list[tuple[str, bytes]]:
-        """(topic, payload) of messages that should be published: Sparkplug's requests for a rebirth."""
-        return self._router.rebirths()
+    def commands(self, broker: int) -> list[tuple[str, bytes]]:
+        """(topic, payload) of messages that this broker should get, once: Sparkplug's requests for a rebirth."""
+        return self._commands.pop(broker, [])
 
     def reconfigure(self, settings: IntakeSettings, mappings: Sequence[MappingSettings]) -> None:
         """New settings, between two batches. Call it under the lock."""

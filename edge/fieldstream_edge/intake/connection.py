@@ -300,7 +300,7 @@ class _Connection:
             try:
                 with self._acceptor.lock:
                     self._acceptor.commit()
-                    commands = self._acceptor.commands()
+                    commands = self._acceptor.commands(self._owner._number)
                 break
             except SpoolError as error:
                 self._owner.problem = str(error)

@@ -141,6 +141,7 @@ class Mqtt311Intake(threading.Thread):
             try:
                 with self._acceptor.lock:
                     self._acceptor.commit()
+                    commands = self._acceptor.commands(self._number)
                 break
             except SpoolError as error:
                 self.problem = str(error)
@@ -153,6 +154,8 @@ class Mqtt311Intake(threading.Thread):
         if failed:
             self.problem = ""
             log.info("readings are accepted again")
+        for topic, payload in commands:
+            client.publish(topic, payload)
         for packet_id in done:
             if connection == self._connection:
                 client.ack(packet_id, 1)

@@ -138,6 +138,19 @@ def test_outage_of_kafka_loses_nothing_and_needs_no_operator(
     assert sorted(set(found)) == list(range(1, 3501))
 
 
+def test_fresh_readings_are_acknowledged_while_a_backlog_drains(
+    parts: Parts, gateway_for: MakeGateway, prefix: str
+) -> None:
+    mosquitto = parts[0]
+    gateway = gateway_for(f"sensors/{prefix}/#", more_kafka="bytes_per_s = 250000\n").start()
+    publish(mosquitto.port, f"sensors/{prefix}/t", readings(20_000))
+    publish(mosquitto.port, f"sensors/{prefix}/fresh", readings(200))
+    accepted(gateway, 20_200)
+    assert gateway.status()["spool_readings"] > 0
+    gateway.wait_drained(60)
+    assert gateway.metrics()["readings_delivered_total"] == 20_200
+
+
 def test_record_that_kafka_refuses_for_good_does_not_stall_the_rest(
     parts: Parts, gateway_for: MakeGateway, prefix: str, own_kafka: Kafka
 ) -> None:

@@ -3,7 +3,9 @@
 import datetime
 import ipaddress
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from fieldstream_edge.payloads.sparkplug_schema import Payload
+from fieldstream_schemas.topics import READINGS_RAW
 from integration.edge.parts import GatewayProcess, Kafka, Mosquitto, Registry, free_port, wait_until
-from integration.edge.test_gateway_on_real_parts import accepted, publish, readings
+from integration.edge.test_gateway_on_real_parts import accepted, publish, readings, records
 
 Parts = tuple[Mosquitto, Kafka, Registry]
 MakeGateway = Callable[..., GatewayProcess]
@@ -37,6 +41,53 @@ def test_mqtt_311_broker_with_manual_acknowledgement(parts: Parts, gateway_for: 
     wait_until(lambda: gateway.status()["duplicates_total"] >= 100, 20, "duplicates")
     gateway.wait_drained()
     assert gateway.status()["last_seq"] == 600
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_sparkplug_node_is_asked_for_its_birth_and_its_death_shows(
+    parts: Parts, gateway_for: MakeGateway, prefix: str, protocol: str, tmp_path: Path
+) -> None:
+    mosquitto, kafka, _ = parts
+    group = f"{prefix}-{protocol}"
+    gateway = gateway_for(f"spBv1.0/{group}/#", extra=f'protocol = "{protocol}"\n').start()
+
+    def send(kind: str, seq: int, **metric: Any) -> None:
+        payload = Payload(timestamp=int(time.time() * 1000), seq=seq)
+        payload.metrics.add(**metric)
+        (tmp_path / "payload").write_bytes(payload.SerializeToString())
+        topic = f"spBv1.0/{group}/{kind}/node"
+        command = ["mosquitto_pub", "-p", str(mosquitto.port), "-q", "1", "-t", topic, "-f", str(tmp_path / "payload")]
+        subprocess.run(command, check=True, timeout=20)
+
+    listen = [
+        "stdbuf",
+        "-oL",
+        "mosquitto_sub",
+        "-p",
+        str(mosquitto.port),
+        "-t",
+        f"spBv1.0/{group}/NCMD/node",
+        "-C",
+        "1",
+        "-W",
+        "20",
+    ]
+    with subprocess.Popen([*listen, "-d"], stdout=subprocess.PIPE) as listener:
+        assert listener.stdout is not None
+        while b"SUBACK" not in listener.stdout.readline():
+            pass
+        send("NDATA", 7, alias=1, float_value=1.0)
+        assert b"Node Control/Rebirth" in listener.stdout.read()
+    send("NBIRTH", 0, name="temperature", alias=1, datatype=9, float_value=20.5)
+    send("NDATA", 1, alias=1, float_value=21.5)
+    send("NDEATH", 0, name="bdSeq", datatype=8, long_value=0)
+    send("NDATA", 2, alias=1, float_value=22.5)
+    accepted(gateway, 3)
+    gateway.wait_drained()
+    found = [record for _, record in records(kafka, READINGS_RAW, gateway.gateway_id)]
+    assert [(each["device_id"], each["metric"]) for each in found] == [(f"{group}/node", "temperature")] * 3
+    assert [(each["value"], each["quality"]) for each in found] == [(20.5, "good"), (21.5, "good"), (22.5, "bad")]
+    assert gateway.metrics()['dead_letters_total{reason="bad-payload"}'] == 1
 
 
 def steady(port: int, topic: str, payloads: list[str]) -> threading.Thread:
@@ -95,6 +146,23 @@ def test_reload_without_loss(parts: Parts, gateway_for: MakeGateway, prefix: str
     accepted(gateway, 1301)
     gateway.wait_drained()
     assert gateway.metrics()["readings_delivered_total"] == 1301
+
+
+def test_supervisor_is_told_of_start_life_and_stop(
+    gateway_for: MakeGateway, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd's protocol (Type=notify, WatchdogSec), on a socket of the test's own."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(f"\0fieldstream-{prefix}-{os.getpid()}")
+        supervisor.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@fieldstream-{prefix}-{os.getpid()}")
+        gateway = gateway_for(f"sensors/{prefix}/#").start()
+        assert [supervisor.recv(64) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        gateway.stop()
+        words = {supervisor.recv(64)}
+        while b"STOPPING=1" not in words:
+            words.add(supervisor.recv(64))
+        assert words <= {b"WATCHDOG=1", b"STOPPING=1"}
 
 
 def test_several_brokers_at_once(parts: Parts, gateway_for: MakeGateway, prefix: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The Debian package: built, installed, run, upgraded, kept from a downgrade, removed, purged."""
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,21 @@ def run(*command: str, ok: bool = True, **environment: str) -> "subprocess.Compl
     )  # fmt: skip
     assert not ok or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def purge_at_a_terminal(answer: str) -> str:
+    """`dpkg --purge` as a person runs it; what it asked."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "FIELDSTREAM_PURGE_DATA"}
+    purge = subprocess.Popen(["dpkg", "--purge", _NAME], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(ours, 4096)
+    os.write(ours, f"{answer}\n".encode())
+    assert purge.wait(60) == 0
+    os.close(ours)
+    return shown.decode()
 
 
 @pytest.fixture
@@ -116,13 +132,15 @@ def test_package_is_installed_run_upgraded_and_removed(
     run("dpkg", "--remove", _NAME)
     assert not Path("/usr/bin/fieldstream-gateway").exists()
     assert list((_STATE / "spool").glob("*.seg"))
+    assert not Path("/usr/lib/fieldstream-gateway").exists()
     kept = run("dpkg", "--purge", _NAME)
     assert "are kept" in kept.stdout
     assert _STATE.exists()
-    run("dpkg", "-i", "--force-depends", packages["0.2.0"])
-    run("dpkg", "--purge", _NAME, FIELDSTREAM_PURGE_DATA="yes")
-    assert not _STATE.exists()
-    assert not _SETTINGS.exists()
+    for answer, stays in (("n", True), ("y", False)):
+        run("dpkg", "-i", "--force-depends", packages["0.2.0"])
+        assert "not delivered included" in purge_at_a_terminal(answer)
+        assert _STATE.exists() is stays
+        assert _SETTINGS.exists() is stays
 
 
 def test_unit_is_valid_and_hardened() -> None:
