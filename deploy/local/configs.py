@@ -190,6 +190,8 @@ def prometheus(layout: Layout) -> str:
     )
     return f"""\
 global: {{scrape_interval: 2s, evaluation_interval: 5s}}
+rule_files: ["{ROOT}/deploy/prometheus/fieldstream-rules.yml"]
+alerting: {{alertmanagers: [{{static_configs: [{{targets: ["{layout.address("alertmanager")}"]}}]}}]}}
 scrape_configs:
 {targets}
 """
@@ -215,6 +217,10 @@ route:
   group_wait: 1s
   group_interval: 10s
   repeat_interval: 4h
+  routes:
+    - matchers: [scope = "system"]
+      receiver: on-call
+      group_by: [alertname]
 receivers:
   - name: on-call
     webhook_configs: [{{url: "{layout.url("mailbox")}/webhook", send_resolved: true}}]

@@ -101,6 +101,8 @@ def outside_parts(layout: Layout) -> list[Program]:
             name="alertmanager",
             command=f"{path_of('prometheus-alertmanager')} --config.file={layout.config}/alertmanager.yml "
             f"--storage.path={layout.var}/alertmanager --cluster.listen-address= "
+            # What was sent is noted this often: killed with -9, it would send again what is not noted.
+            f"--data.maintenance-interval=5s "
             f"--web.listen-address={layout.address('alertmanager')} --log.level=warn",
             ready=answers(f"{layout.url('alertmanager')}/-/ready"),
             ports=("alertmanager",),

@@ -118,8 +118,11 @@ stdout_logfile_backups=1
     return "\n".join(parts)
 
 
-def up(layout: Layout) -> None:
-    """Starts what is not running yet, in order of dependence, and returns when all of it is ready."""
+def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None) -> None:
+    """Starts what is not running yet, in order of dependence, and returns when all of it is ready.
+
+    `configure` may change the configuration files before the first program starts.
+    """
     supervisor = Supervisor(layout)
     outside, reg, ours = outside_parts(layout), registry(layout), our_programs(layout)
     everything = all_programs(layout)
@@ -128,6 +131,8 @@ def up(layout: Layout) -> None:
         check_memory()
         check_ports(layout, everything)
         configs.write_all(layout)
+        if configure:
+            configure(layout)
         format_kafka(layout)
         supervisor.launch(everything)
     settings = load_settings(layout.settings_file)

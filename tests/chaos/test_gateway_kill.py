@@ -8,7 +8,6 @@ import io
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +29,8 @@ from integration.edge.parts import (
     missing_parts,
     wait_until,
 )
+
+from chaos.disks import Disk, no_loop_device
 
 _TIMES = int(os.environ.get("FIELDSTREAM_KILLS", "100" if os.environ.get("FIELDSTREAM_LONG") == "1" else "5"))
 _RATE = 4000
@@ -137,56 +138,9 @@ def test_200_000_queued_messages_survive_kills_in_the_middle_of_the_drain(
     gateway.stop()
 
 
-def _no_loop_device() -> str:
-    if os.geteuid() != 0:
-        return "needs root for loop-mounted images"
-    if not shutil.which("mkfs.ext4"):
-        return "mkfs.ext4 is not installed"
-    found = subprocess.run(["losetup", "-f"], check=False, capture_output=True)
-    return "" if found.returncode == 0 else "no loop device"
-
-
-class Disk:
-    """An ext4 image, mounted; `cut_power` gives the disk as it would be found after a power cut."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._image = directory / "0.img"
-        self._number = 0
-        self.mount_point = directory / "mnt"
-        self.mount_point.mkdir(parents=True)
-        with self._image.open("wb") as file:
-            file.truncate(256 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0", str(self._image)], check=True)
-        self.mount()
-
-    def mount(self) -> None:
-        subprocess.run(["mount", "-o", "loop", str(self._image), str(self.mount_point)], check=True)
-
-    def unmount(self) -> None:
-        for _ in range(50):
-            if subprocess.run(["umount", str(self.mount_point)], check=False, capture_output=True).returncode == 0:
-                return
-            time.sleep(0.1)
-        subprocess.run(["umount", "-l", str(self.mount_point)], check=False)
-
-    def copy_as_it_is(self) -> Path:
-        """What is on the disk now; what was not synced is not."""
-        self._number += 1
-        copy = self._directory / f"{self._number}.img"
-        subprocess.run(["cp", "--sparse=always", str(self._image), str(copy)], check=True)
-        return copy
-
-    def replace_by(self, copy: Path) -> None:
-        self.unmount()
-        self._image.unlink()
-        self._image = copy
-        self.mount()
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    if reason := _no_loop_device():
+    if reason := no_loop_device():
         pytest.skip(reason)
     try:
         made = Disk(tmp_path / "disk")

@@ -11,5 +11,10 @@ from chaos.world import World
 @pytest.mark.timeout(900)
 def test_kill_9_of_gateway_flink_loader_and_store_loses_and_doubles_nothing() -> None:
     short = [drill for drill in DRILLS if drill.short]
-    report = run("storm", short, 1, World(ROOT / "var" / "chaos" / "short-storm"))
+    world = World(ROOT / "var" / "chaos" / "short-storm")
+    world.start()
+    try:
+        report = run("storm", short, 1, world)
+    finally:
+        world.stop()
     assert report.passed, report.figures

@@ -1,37 +1,49 @@
-"""One stack, one fleet and its truth: what a drill breaks and what it is judged by."""
+"""One stack and the means to hurt it. Drills follow each other on it, each with a fleet and a truth of its own."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import time
 import urllib.error
-import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from fieldstream_central import assets
 from fieldstream_central.settings import Settings, load_settings
-from local import oracle, stack
-from local.layout import DEFAULT_PORTS, ROOT, VENV, Layout
+from local import configs, oracle, stack
+from local.layout import DEFAULT_PORTS, VENV, Layout
 
-PLANT = ROOT / "firmware-sim/fieldstream_sim/plants/demo.toml"
+from chaos.disks import Disk, mount_in_memory, no_loop_device, unmount
+from chaos.network import TOXIPROXY, Proxy
+from chaos.plant import write_plant
+
 PORT_OFFSET = 18_000  # clear of the other tests, which may run at the same time
-SETTLE_S = 180.0
+MORE_PORTS = {"kafka_edge": 9095, "kafka_proxy": 9096, "proxy_api": 8474}
 
 
 @dataclass
 class World:
-    """A running stack in a folder of its own, with the means to hurt it."""
+    """A running stack in a folder of its own.
+
+    `code`: a changed copy of the product's package, to run in place of the installed one. `configure`: called once
+    the configuration is written, before anything starts.
+    """
 
     folder: Path
+    code: Path | None = None
+    configure: Callable[[Layout], None] = lambda _layout: None
     layout: Layout = field(init=False)
+    proxy: Proxy | None = field(init=False, default=None)
+    gateway_disk: Disk | None = field(init=False, default=None)
+    drill_folder: Path = field(init=False)
+    removed: set[oracle.Identity] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        self.layout = Layout(self.folder, {name: port + PORT_OFFSET for name, port in DEFAULT_PORTS.items()})
+        ports = {name: port + PORT_OFFSET for name, port in (DEFAULT_PORTS | MORE_PORTS).items()}
+        self.layout = Layout(self.folder, ports)
         self.supervisor = stack.Supervisor(self.layout)
         self.store = oracle.Store(self.layout.url("clickhouse"))
 
@@ -40,19 +52,68 @@ class World:
         """Addresses of this stack's parts."""
         return load_settings(self.layout.settings_file)
 
+    @property
+    def can_mount(self) -> bool:
+        """Whether disks of its own lie below gateway, Kafka and checkpoints."""
+        return self.gateway_disk is not None
+
     def start(self) -> None:
-        """An empty stack with the demo plant's assets."""
-        if self.supervisor.running():
-            stack.down(self.layout)
+        """An empty stack, its gateway behind a proxy and its folders on small disks where that is possible."""
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        stack.up(self.layout)
-        assets.publish(self.settings, PLANT, now_ms=time.time_ns() // 1_000_000)
+        self._mount()
+        before = os.environ.get("PYTHONPATH")
+        if self.code:
+            os.environ["PYTHONPATH"] = f"{self.code}:{before}" if before else str(self.code)
+        try:
+            stack.up(self.layout, configure=self._configure)
+        finally:
+            if self.code and before is None:
+                del os.environ["PYTHONPATH"]
+            elif before is not None:
+                os.environ["PYTHONPATH"] = before
+
+    def _mount(self) -> None:
+        if no_loop_device():
+            return
+        try:
+            mount_in_memory(self.folder / "kafka", 1500)
+            mount_in_memory(self.folder / "flink/checkpoints", 256)
+            self.gateway_disk = Disk(self.folder / "gateway-disk", self.folder / "gateway")
+        except subprocess.CalledProcessError:
+            self._unmount()
+
+    def _unmount(self) -> None:
+        for name in ("gateway", "kafka", "flink/checkpoints"):
+            unmount(self.folder / name)
+        self.gateway_disk = None
+
+    def _configure(self, layout: Layout) -> None:
+        """Kafka gets a second listener that says of itself that it is the proxy; the gateway uses that."""
+        if TOXIPROXY.exists():
+            edge, proxy = layout.address("kafka_edge"), layout.address("kafka_proxy")
+            properties = configs.kafka(layout)
+            for plain, both in (
+                (f"listeners=PLAINTEXT://{layout.address('kafka')},", f"EDGE://{edge},"),
+                (f"advertised.listeners=PLAINTEXT://{layout.address('kafka')}", f",EDGE://{proxy}"),
+            ):
+                properties = properties.replace(f"\n{plain}", f"\n{plain}{both}")
+            protocols = "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,EDGE:PLAINTEXT\n"
+            (layout.config / "kafka.properties").write_text(properties + protocols)
+            gateway = configs.gateway(layout).replace(layout.address("kafka"), proxy)
+            (layout.config / "gateway.toml").write_text(gateway)
+            self.proxy = Proxy(layout.address("proxy_api"), proxy, edge, layout.logs / "proxy.log")
+        self.configure(layout)
 
     def stop(self) -> None:
-        """Ends every process of the stack; folder and logs stay."""
+        """Ends every process of the stack; configuration, truth and logs stay."""
         if self.supervisor.running():
             stack.down(self.layout)
+        if self.proxy:
+            self.proxy.stop()
+            self.proxy = None
+        self._unmount()
 
     def pid(self, program: str) -> int:
         """Process id of a supervised program, once it has one."""
@@ -75,27 +136,14 @@ class World:
             worker.kill()
         return len(workers)
 
-    def pause(self, program: str, seconds: float) -> None:
-        """Stops a program with SIGSTOP for a while: it neither answers nor dies."""
-        process = psutil.Process(self.pid(program))
-        process.suspend()
-        time.sleep(seconds)
-        process.resume()
-
     def away(self, program: str, seconds: float) -> None:
         """Kills a program and keeps it down for a while."""
         pid = self.pid(program)
-        # Told to stop and killed at once: the supervisor does not start it again by itself.
+        # Killed and told to stop at once: the supervisor does not start it again by itself.
         os.kill(pid, signal.SIGKILL)
         self.supervisor.stop(program)
         time.sleep(seconds)
         self.supervisor.start(program)
-
-    def notifications(self) -> list[dict[str, Any]]:
-        """What the mailbox received."""
-        with urllib.request.urlopen(self.layout.url("mailbox") + "/notifications?limit=1000", timeout=5) as answer:  # noqa: S310
-            received: list[dict[str, Any]] = json.load(answer)
-        return received
 
     def healthy(self, since_ms: int) -> bool:
         """Whether every program is ready, both jobs run, and readings measured after `since_ms` are stored."""
@@ -108,15 +156,17 @@ class World:
 
 
 class Fleet:
-    """The demo plant's fleet, sending to a world's broker and writing its truth."""
+    """A drill's fleet, sending to a world's broker and writing its truth."""
 
-    def __init__(self, world: World, name: str, *options: str) -> None:
-        self.folder = world.folder / "truth" / name
-        self.folder.mkdir(parents=True)
-        self._log = (self.folder / "simulator.log").open("wb")
-        command = [str(VENV / "bin/fieldstream-sim"), "run", str(PLANT), "--truth", str(self.folder),
+    def __init__(self, world: World, name: str, *options: str, silent_from_s: float | None = None) -> None:
+        self._folder = world.drill_folder / "fleet"
+        self._folder.mkdir(parents=True)
+        plant = write_plant(world.drill_folder / "plant.toml", name, silent_from_s=silent_from_s)
+        assets.publish(world.settings, plant, now_ms=time.time_ns() // 1_000_000)
+        command = [str(VENV / "bin/fieldstream-sim"), "run", str(plant), "--truth", str(self._folder),
                    "--mqtt", f"mqtt://{world.layout.address('mqtt')}", *options]  # fmt: skip
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
+        with (world.drill_folder / "simulator.log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def stop(self) -> None:
         """Asks the fleet to end and to complete its truth."""
@@ -124,28 +174,4 @@ class Fleet:
             self._process.send_signal(signal.SIGINT)
         self._process.wait(60)
         if self._process.returncode:
-            raise stack.StackError(f"the fleet ended with an error: {self.folder}/simulator.log")
-
-
-def settled(world: World, folders: list[Path]) -> tuple[oracle.Truth, dict[str, int], float]:
-    """Waits, bounded, until nothing is missing or wrong any more. Returns truth, verdict and the seconds it took."""
-    truth = oracle.Truth.read(folders)
-    started = time.monotonic()
-    verdict: dict[str, int] = {}
-    while time.monotonic() - started < SETTLE_S:
-        try:
-            rejects = oracle.check_rejects(truth, world.store)
-            verdict = oracle.check_readings(truth, world.store) | oracle.check_windows(truth, world.store)
-            verdict["bad_messages_unaccounted"] = rejects
-        except OSError:
-            pass  # ClickHouse may still be starting
-        if verdict and whole(verdict):
-            break
-        time.sleep(2)
-    return truth, verdict, time.monotonic() - started
-
-
-def whole(verdict: dict[str, int]) -> bool:
-    """Nothing missing, doubled, altered or wrong."""
-    names = ("missing", "duplicates", "unexpected", "altered", "windows_wrong", "bad_messages_unaccounted")
-    return all(verdict[name] == 0 for name in names) and verdict["windows_checked"] > 0
+            raise stack.StackError(f"the fleet ended with an error: {self._folder}/../simulator.log")

@@ -16,6 +16,7 @@ from fieldstream_central.store import loader_metrics as metrics
 from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError
 from fieldstream_central.store.rollup import Rollup
 from fieldstream_central.store.touches import SETTLED_AFTER_S, Span, Step, Touches
+from fieldstream_central.store.watch import watch
 
 log = logging.getLogger("fieldstream.repair")
 
@@ -123,4 +124,5 @@ def upkeep(url: str) -> list[UpkeepLoop]:
         UpkeepLoop("repair", url, lambda clickhouse: Repair(clickhouse).step, every_s=2.0),
         # A bucket of ten minutes is touched by each of its windows: once in half a minute is often enough.
         UpkeepLoop("rollup", url, lambda clickhouse: Rollup(clickhouse).step, every_s=30.0),
+        UpkeepLoop("watch", url, watch, every_s=5.0),
     ]

@@ -32,10 +32,12 @@ COMMON = {
 }
 
 
-def job_configuration(settings: Settings, *, name: str, restore_from: str | None) -> dict[str, str]:
+def job_configuration(
+    settings: Settings, *, name: str, restore_from: str | None, more: dict[str, str] | None = None
+) -> dict[str, str]:
     """Flink settings of one job: where to run, where its checkpoints go, what its functions need to know.
 
-    Resolves the ids of the schemas the jobs write, from disk if the registry is away.
+    `more` goes last. Resolves the ids of the schemas the jobs write, from disk if the registry is away.
     """
     host, port = settings.flink.removeprefix("http://").split(":")
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
@@ -64,7 +66,7 @@ def job_configuration(settings: Settings, *, name: str, restore_from: str | None
     if restore_from:
         configuration["execution.state-recovery.path"] = restore_from
         configuration["execution.state-recovery.claim-mode"] = "CLAIM"
-    return configuration
+    return configuration | (more or {})
 
 
 def checkpoint_folder(settings: Settings, name: str) -> Path:
@@ -119,14 +121,38 @@ class Cluster:
         job = self._get(f"/jobs/{job_id}")
         return sum(v["metrics"]["write-records"] for v in job["vertices"] if v["name"].startswith("Source"))
 
+    def counters(self, job_id: str) -> dict[str, float]:
+        """Our own counters in the job's functions, summed over subtasks, without their prefix `fieldstream_`; and
+        `restarts` of the job. They begin anew when the job does."""
+        totals: dict[str, float] = {}
+        for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
+            names = [item["id"] for item in self._get(path) if "fieldstream_" in item["id"]]
+            for item in self._get(path, get=",".join(names), agg="sum") if names else []:
+                name = item["id"].rpartition("fieldstream_")[2]
+                totals[name] = totals.get(name, 0.0) + item["sum"]
+        for item in self._get(f"/jobs/{job_id}/metrics", get="numRestarts"):
+            totals["restarts"] = float(item["value"])
+        return totals
+
     def running_seconds(self, job_id: str) -> float:
         """How long the tasks of a job have run, or ran."""
         return max(float(vertex["duration"]) for vertex in self._get(f"/jobs/{job_id}")["vertices"]) / 1000
 
-    def stop_with_savepoint(self, job_id: str, folder: Path, *, timeout_s: float = 120) -> str:
+    def root_exception(self, job_id: str) -> str:
+        """Why a job failed, as Flink tells it; empty if it did not."""
+        return str(self._get(f"/jobs/{job_id}/exceptions").get("root-exception") or "")
+
+    def savepoint(self, job_id: str, folder: Path) -> str:
+        """Makes a savepoint below `folder` while the job goes on; returns its URI. Raises JobError."""
+        return self._savepoint(job_id, "savepoints", {"target-directory": folder.as_uri(), "cancel-job": False})
+
+    def stop_with_savepoint(self, job_id: str, folder: Path) -> str:
         """Stops a job after a savepoint below `folder`; returns its URI. Raises JobError: the job goes on."""
-        body = {"targetDirectory": folder.as_uri(), "drain": False}
-        answer = self._http.post(f"/jobs/{job_id}/stop", json=body).raise_for_status().json()
+        return self._savepoint(job_id, "stop", {"targetDirectory": folder.as_uri(), "drain": False})
+
+    def _savepoint(self, job_id: str, how: str, body: dict[str, Any], *, timeout_s: float = 120) -> str:
+        answer = self._http.post(f"/jobs/{job_id}/{how}", json=body).raise_for_status().json()
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             progress = self._get(f"/jobs/{job_id}/savepoints/{answer['request-id']}")
@@ -143,6 +169,5 @@ class Cluster:
         """Asks the cluster to cancel a job; its checkpoints stay."""
         self._http.patch(f"/jobs/{job_id}").raise_for_status()
 
-    def _get(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._http.get(path).raise_for_status().json()
-        return answer
+    def _get(self, path: str, **query: str) -> Any:
+        return self._http.get(path, params=query).raise_for_status().json()

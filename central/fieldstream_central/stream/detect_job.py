@@ -26,6 +26,7 @@ from fieldstream_central.detect.config import DetectionConfig
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import job_configuration
+from fieldstream_central.stream.rehearsal import CONFIGURATION, SUFFIX, redirected
 
 LIVE_ASSETS = 20_000  # assets kept unpacked per worker; more are packed and unpacked at each row
 TIMER_STEP_MS = 10_000  # deadlines are rounded up to this, so that an asset has few timers
@@ -155,9 +156,12 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
             yield Row(step.anomaly_id, self._header + body.getvalue())
 
 
-def remote_environment(settings: Settings, restore_from: str | None) -> StreamExecutionEnvironment:
+def remote_environment(
+    settings: Settings, restore_from: str | None, *, rehearsal: bool = False
+) -> StreamExecutionEnvironment:
     """The cluster as an execution environment. PyFlink itself offers only one that starts a cluster of its own."""
-    values = job_configuration(settings, name="detect", restore_from=restore_from)
+    more = CONFIGURATION | {"pipeline.name": "detect" + SUFFIX} if rehearsal else None
+    values = job_configuration(settings, name="detect", restore_from=restore_from, more=more)
     configuration = Configuration()
     for key, value in values.items():
         configuration.set_string(key, value)
@@ -172,12 +176,12 @@ def remote_environment(settings: Settings, restore_from: str | None) -> StreamEx
     )
 
 
-def prepare(settings: Settings, *, restore_from: str | None) -> StatementSet:
+def prepare(settings: Settings, *, restore_from: str | None, rehearsal: bool = False) -> StatementSet:
     """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
-    table_env = StreamTableEnvironment.create(remote_environment(settings, restore_from))
+    table_env = StreamTableEnvironment.create(remote_environment(settings, restore_from, rehearsal=rehearsal))
     table_env.execute_sql("CREATE TEMPORARY FUNCTION asset_key AS 'fieldstream.AssetKey'")
     for statement in SOURCES.replace("$kafka", settings.kafka).split(";\n"):
-        table_env.execute_sql(statement)
+        table_env.execute_sql(redirected(statement) if rehearsal else statement)
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     function = DetectAnomalies(
         DetectionConfig.load(settings.detection_file) if settings.detection_file else DetectionConfig(),

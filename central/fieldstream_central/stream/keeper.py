@@ -10,21 +10,31 @@ import sys
 import time
 
 import httpx
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
-from fieldstream_schemas.topics import READINGS_RAW, TOPICS, WINDOWS
+from confluent_kafka.admin import AdminClient
+from fieldstream_schemas.topics import ANOMALIES, READINGS_RAW, WINDOWS
 from prometheus_client import Counter, Gauge, start_http_server
 
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import Cluster, hold_file, latest_checkpoint
+from fieldstream_central.stream.group_lag import GroupLag
 
-JOBS = {"pipeline": READINGS_RAW.name, "detect": WINDOWS.name}  # job -> topic that it reads
+JOBS = ("pipeline", "detect")
+READ_BY = {
+    "pipeline": READINGS_RAW,
+    "detect": WINDOWS,
+    "alerter": ANOMALIES,
+}  # hop -> topic; its group is fieldstream-HOP
 PERIOD_S = 2.0
 log = logging.getLogger("fieldstream.jobs")
 
 RUNNING = Gauge("fieldstream_job_running", "1 when every task of the job runs", ["job"])
 RECORDS = Gauge("fieldstream_job_records_total", "Records the job's sources have read since it was started", ["job"])
-LAG = Gauge("fieldstream_job_lag_records", "Records in the job's input topic behind its last checkpoint", ["job"])
+EVENTS = Gauge(
+    "fieldstream_job_events",
+    "What the job's functions have counted since it was started: duplicates, late_readings (each batch of them a "
+    "correction), too_late_readings (left to the repair), undecodable_windows, detector_errors, restarts",
+    ["job", "event"],
+)
 SUBMISSIONS = Counter("fieldstream_job_submissions_total", "Times the job was submitted", ["job", "result"])
 
 
@@ -34,7 +44,8 @@ class Keeper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cluster = Cluster(settings.flink)
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+        self._lags = [GroupLag(admin, hop, topic, f"fieldstream-{hop}") for hop, topic in READ_BY.items()]
         self._submitting: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self) -> None:
@@ -42,6 +53,8 @@ class Keeper:
         start_http_server(self._settings.jobs_metrics_port, "127.0.0.1")
         reachable = True
         while True:
+            for lag in self._lags:
+                lag.measure()
             try:
                 self._look()
                 if not reachable:
@@ -56,13 +69,14 @@ class Keeper:
             time.sleep(PERIOD_S)
 
     def _look(self) -> None:
-        for job, topic in JOBS.items():
+        for job in JOBS:
             job_id = self._cluster.running(job)
             RUNNING.labels(job).set(job_id is not None and self._cluster.state(job_id) == "RUNNING")
             self._reap(job)
             if job_id:
                 RECORDS.labels(job).set(self._cluster.records_in(job_id))
-                self._measure_lag(job, topic)
+                for event, count in self._cluster.counters(job_id).items():
+                    EVENTS.labels(job, event).set(count)
             elif (
                 job not in self._submitting
                 and not hold_file(self._settings, job).exists()
@@ -83,18 +97,3 @@ class Keeper:
             if process.returncode:
                 log.error("submitting %s failed; its reason is above, the next try follows", job)
             del self._submitting[job]
-
-    def _measure_lag(self, job: str, topic: str) -> None:
-        partitions = [TopicPartition(topic, number) for number in range(TOPICS[topic].partitions)]
-        try:
-            group = ConsumerGroupTopicPartitions(f"fieldstream-{job}", partitions)
-            answer = self._admin.list_consumer_group_offsets([group], request_timeout=2)
-            committed = next(iter(answer.values())).result().topic_partitions
-            ends = self._admin.list_offsets(
-                {p: OffsetSpec.latest() for p in partitions},  # type: ignore[no-untyped-call]
-                request_timeout=2,
-            )
-            end = {partition.partition: future.result().offset for partition, future in ends.items()}
-        except KafkaException:
-            return  # Kafka's absence is reported by its own metrics; the last value stands
-        LAG.labels(job).set(sum(end[p.partition] - max(p.offset, 0) for p in committed))

@@ -9,6 +9,7 @@ from typing import Any
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_folder, hold_file, latest_checkpoint
 from fieldstream_central.stream.keeper import JOBS
+from fieldstream_central.stream.rehearsal import rehearse
 
 START_TIMEOUT_S = 120.0
 
@@ -62,13 +63,15 @@ def deploy(settings: Settings, name: str) -> None:
 def upgrade(settings: Settings, name: str) -> str:
     """Replaces a running job by the installed version. Returns the savepoint it went on from.
 
-    The new version's plan is made first: what cannot be planned is refused before anything stops.
+    The new version's plan is made and rehearsed on the running one's state first: what does not fit is refused before
+    anything stops. Raises JobError.
     """
-    running_id(Cluster(settings.flink), name)
+    job_id = running_id(Cluster(settings.flink), name)
     command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--plan-only"]
     planned = subprocess.run(command, capture_output=True, text=True, check=False)
     if planned.returncode:
         raise JobError(f"the new version of {name} cannot be planned, nothing was stopped:\n{planned.stderr[-3000:]}")
+    rehearse(settings, name, job_id)
     savepoint = stop(settings, name)
     deploy(settings, name)
     return savepoint

@@ -7,6 +7,7 @@ from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import job_configuration
+from fieldstream_central.stream.rehearsal import CONFIGURATION, SUFFIX, redirected
 
 WINDOW_S = 10
 ALLOWED_LATENESS_S = 600
@@ -35,10 +36,11 @@ def statements(settings: Settings) -> list[str]:
     return [part.strip(" ;\n") for part in text.split(";\n") if part.strip(" ;\n")]
 
 
-def prepare(settings: Settings, *, restore_from: str | None) -> StatementSet:
+def prepare(settings: Settings, *, restore_from: str | None, rehearsal: bool = False) -> StatementSet:
     """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
     table_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    configuration = job_configuration(settings, name="pipeline", restore_from=restore_from) | {
+    more = CONFIGURATION | {"pipeline.name": "pipeline" + SUFFIX} if rehearsal else None
+    configuration = job_configuration(settings, name="pipeline", restore_from=restore_from, more=more) | {
         "table.exec.source.idle-timeout": "5 s",
         "table.local-time-zone": "UTC",
         "table.exec.sink.not-null-enforcer": "ERROR",
@@ -56,5 +58,5 @@ def prepare(settings: Settings, *, restore_from: str | None) -> StatementSet:
             name, query = statement.removeprefix("CREATE TEMPORARY VIEW").split(" AS\n", 1)
             table_env.create_temporary_view(name.strip(), table_env.sql_query(query))
         else:
-            table_env.execute_sql(statement)
+            table_env.execute_sql(redirected(statement) if rehearsal else statement)
     return inserts

@@ -9,8 +9,8 @@ from fieldstream_central.serve.console import chart, texts, wording
 from fieldstream_central.serve.console.hops import QUERIES, Extras, State, hops, sparkline
 
 ALL_WELL = {
-    **{"gateway_rate": 120.0, "spool": 4.0, "kafka_rate": 119.5, "pipeline_rate": 120.0, "pipeline_lag": 30.0},
-    **{"pipeline_running": 1.0, "store_rate": 120.0, "store_lag_s": 0.4, "detect_rate": 12.0, "detect_lag": 2.0},
+    **{"gateway_rate": 120.0, "spool": 4.0, "kafka_rate": 119.5, "pipeline_rate": 120.0, "pipeline_lag_s": 2.0},
+    **{"pipeline_running": 1.0, "store_rate": 120.0, "store_lag_s": 0.4, "detect_rate": 12.0, "detect_lag_s": 2.0},
     **{"detect_running": 1.0, "incidents": 1.0, "store_lag": 3.0},
 }
 
@@ -39,7 +39,7 @@ def test_a_stopped_job_is_trouble_even_without_lag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lag", "rate", "state"),
+    ("waiting", "rate", "state"),
     [
         (400, 0.0, State.OK),
         (1000, 120.0, State.OK),
@@ -48,8 +48,13 @@ def test_a_stopped_job_is_trouble_even_without_lag() -> None:
         (600, 0.0, State.TROUBLE),
     ],
 )
-def test_lag_is_judged_by_the_time_it_takes(lag: float, rate: float, state: State) -> None:
-    assert cards(pipeline_lag=lag, pipeline_rate=rate)["pipeline"].state is state
+def test_a_spool_is_judged_by_the_time_it_takes(waiting: float, rate: float, state: State) -> None:
+    assert cards(spool=waiting, kafka_rate=rate)["gateway"].state is state
+
+
+@pytest.mark.parametrize(("lag_s", "state"), [(2.0, State.OK), (30.0, State.BEHIND), (90.0, State.TROUBLE)])
+def test_a_job_is_judged_by_seconds(lag_s: float, state: State) -> None:
+    assert cards(pipeline_lag_s=lag_s)["pipeline"].state is state
 
 
 def test_the_store_is_judged_by_seconds() -> None:
@@ -59,8 +64,8 @@ def test_the_store_is_judged_by_seconds() -> None:
 
 
 def test_both_names_of_the_job_label_are_asked_for() -> None:
-    assert 'job="pipeline"' in QUERIES["pipeline_lag"]
-    assert 'exported_job="pipeline"' in QUERIES["pipeline_lag"]
+    assert 'job="pipeline"' in QUERIES["pipeline_running"]
+    assert 'exported_job="pipeline"' in QUERIES["pipeline_running"]
 
 
 def test_a_sparkline_needs_two_values_and_skips_unknown_ones() -> None:

@@ -29,10 +29,11 @@ QUERIES = {
 def _job_queries(job: str) -> dict[str, str]:
     series = {
         name: [f'fieldstream_job_{metric}{{{label}="{job}"}}' for label in ("job", "exported_job")]
-        for name, metric in (("rate", "records_total"), ("lag", "lag_records"), ("running", "running"))
+        for name, metric in (("rate", "records_total"), ("running", "running"))
     }
     series["rate"] = [f"rate({one}[10s])" for one in series["rate"]]
-    return {f"{job}_{name}": f"sum({' or '.join(pair)})" for name, pair in series.items()}
+    queries = {f"{job}_{name}": f"sum({' or '.join(pair)})" for name, pair in series.items()}
+    return queries | {f"{job}_lag_s": f'max(fieldstream_lag_seconds{{hop="{job}"}})'}
 
 
 QUERIES |= _job_queries("pipeline") | _job_queries("detect")
@@ -82,21 +83,28 @@ def hops(figures: Mapping[str, float], extras: Extras) -> list[Hop]:
     ]
 
 
-def _lag_state(lag: float | None, rate: float | None) -> tuple[State, str]:
-    """State and words for a lag in records: how long it would take at the present rate."""
-    if lag is None:
+def _lag_state(lag_s: float | None) -> tuple[State, str]:
+    """State and words for a lag in seconds."""
+    if lag_s is None:
         return State.UNKNOWN, texts.NO_SIGNAL
-    if lag <= _FEW_RECORDS or (rate and lag / rate < BEHIND_S):
+    if lag_s <= BEHIND_S:
         return State.OK, texts.UP_TO_DATE
-    state = State.TROUBLE if not rate or lag / rate > TROUBLE_S else State.BEHIND
-    return state, texts.BEHIND.format(lag=wording.number(lag))
+    return State.TROUBLE if lag_s > TROUBLE_S else State.BEHIND, texts.BEHIND.format(lag=wording.age(lag_s))
+
+
+def _spool_state(waiting: float | None, rate: float | None) -> tuple[State, str]:
+    """State and words for what waits in spools: how long it would take at the present rate."""
+    if waiting is None:
+        return State.UNKNOWN, texts.NO_SIGNAL
+    if waiting <= _FEW_RECORDS or (rate and waiting / rate < BEHIND_S):
+        return State.OK, texts.UP_TO_DATE
+    state = State.TROUBLE if not rate or waiting / rate > TROUBLE_S else State.BEHIND
+    return state, texts.WAITING.format(count=wording.number(waiting))
 
 
 def _gateway(figures: Mapping[str, float]) -> Hop:
     rate, spool = figures.get("gateway_rate"), figures.get("spool")
-    state, note = _lag_state(spool, figures.get("kafka_rate"))
-    if state in (State.BEHIND, State.TROUBLE):
-        note = texts.WAITING.format(count=wording.number(spool or 0))
+    state, note = _spool_state(spool, figures.get("kafka_rate"))
     return Hop("gateway", wording.rate(rate), texts.PER_SECOND, note, state, rate)
 
 
@@ -111,22 +119,17 @@ def _kafka(figures: Mapping[str, float], extras: Extras) -> Hop:
 
 def _job(figures: Mapping[str, float], job: str, unit: str) -> Hop:
     rate = figures.get(f"{job}_rate")
-    state, note = _lag_state(figures.get(f"{job}_lag"), rate)
+    state, note = _lag_state(figures.get(f"{job}_lag_s"))
     if figures.get(f"{job}_running", 1.0) < 1:
         state, note = State.TROUBLE, texts.STOPPED
     return Hop(job, wording.rate(rate), unit, note, state, rate)
 
 
 def _store(figures: Mapping[str, float], extras: Extras) -> Hop:
-    rate, lag_s = figures.get("store_rate"), figures.get("store_lag_s")
-    if lag_s is None:
-        return Hop("store", wording.rate(rate), texts.PER_SECOND, texts.NO_SIGNAL, State.UNKNOWN, rate)
-    state = State.TROUBLE if lag_s > TROUBLE_S else State.BEHIND if lag_s > BEHIND_S else State.OK
-    note = texts.UP_TO_DATE
-    if extras.latency_p95_s is not None:
+    rate = figures.get("store_rate")
+    state, note = _lag_state(figures.get("store_lag_s"))
+    if state is State.OK and extras.latency_p95_s is not None:
         note = texts.P95.format(seconds=f"{extras.latency_p95_s:.1f}")
-    if state is not State.OK:
-        note = texts.BEHIND.format(lag=wording.age(lag_s))
     return Hop("store", wording.rate(rate), texts.PER_SECOND, note, state, rate)
 
 

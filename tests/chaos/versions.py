@@ -1,0 +1,107 @@
+"""Other versions of the product: a changed copy of the centre's package, run in place of the installed one."""
+
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from fieldstream_central.stream import operate
+from fieldstream_central.stream.cluster import Cluster
+from local.layout import ROOT, VENV
+from local.programs import ours
+
+from chaos.harm import DrillError
+from chaos.world import World
+
+PACKAGE = "fieldstream_central"
+# One more column passes through deduplication: the plan changes, the state does not.
+ONE_MORE_COLUMN = {
+    "stream/pipeline.sql": (
+        "SELECT * FROM decoded WHERE reason IS NULL;",
+        "SELECT *, CHAR_LENGTH(device_id) AS name_length FROM decoded WHERE reason IS NULL;",
+    )
+}
+# The open windows are looked for under another name: going on would forget them.
+ANOTHER_UID = {"stream/pipeline.sql": ("uid => 'windows'", "uid => 'windows-renamed'")}
+# What each promise hangs on, taken out.
+NO_DEDUPLICATION = {
+    "stream/pipeline.sql": (
+        "FROM first_of_seq(\n  reading => TABLE valid PARTITION BY (gateway_id, epoch, device_id), "
+        "on_time => DESCRIPTOR(event_time), uid => 'first');",
+        "FROM valid;",
+    )
+}
+NO_CHECKPOINTS = {
+    "stream/cluster.py": (
+        '"execution.checkpointing.interval": "2s"',
+        '"execution.checkpointing.interval": "10d"',
+    )
+}
+NO_REPAIR = {"store/repair.py": ('        UpkeepLoop("repair", url', '        UpkeepLoop("rollup", url')}
+
+
+def changed_copy(folder: Path, changes: Mapping[str, tuple[str, str]]) -> Path:
+    """The centre's package with these texts replaced, below `folder`, which goes on PYTHONPATH."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "central" / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, (old, new) in changes.items():
+        path = folder / PACKAGE / name
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise DrillError(f"{name} has {old!r} {text.count(old)} times: the change needs mending")
+        path.write_text(text.replace(old, new))
+    return folder
+
+
+def upgrade(world: World, _chance: random.Random) -> None:
+    """Both jobs replaced in mid-stream, with a savepoint each."""
+    for job in ("pipeline", "detect"):
+        operate.upgrade(world.settings, job)
+
+
+def upgrade_to_one_more_column(world: World, _chance: random.Random) -> None:
+    """The new version is rehearsed, and then runs, from the old one's state."""
+    code = changed_copy(world.drill_folder / "code", ONE_MORE_COLUMN)
+    before = Cluster(world.settings.flink).running("pipeline")
+    world.supervisor.stop("jobs")
+    keeper = subprocess.Popen(command("jobs", "run"), env=environment(world, code))
+    try:
+        done = jobs_upgrade(world, code)
+    finally:
+        keeper.kill()
+        keeper.wait()
+        world.supervisor.start("jobs")
+    if done.returncode or Cluster(world.settings.flink).running("pipeline") in (before, None):
+        raise DrillError(f"the upgrade ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def upgrade_that_does_not_fit(world: World, _chance: random.Random) -> None:
+    """It is refused with its reason, and the job that runs is the one that ran."""
+    code = changed_copy(world.drill_folder / "code", ANOTHER_UID)
+    before = Cluster(world.settings.flink).running("pipeline")
+    done = jobs_upgrade(world, code)
+    if done.returncode == 0 or "Nothing was stopped" not in done.stderr:
+        raise DrillError(f"the upgrade ended with {done.returncode}: {done.stderr[-2000:]}")
+    if Cluster(world.settings.flink).running("pipeline") != before:
+        raise DrillError("the job was stopped for an upgrade that was refused")
+
+
+def jobs_upgrade(world: World, code: Path) -> "subprocess.CompletedProcess[str]":
+    """`fieldstream jobs upgrade pipeline`, as the changed version runs it."""
+    return subprocess.run(
+        command("jobs", "upgrade", "pipeline"), env=environment(world, code), capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+
+
+def command(*arguments: str) -> list[str]:
+    """A command of the centre by module, so that PYTHONPATH decides which version it is."""
+    start = f"import sys; sys.argv[1:] = {arguments!r}; from {PACKAGE}.cli import main; main()"
+    return [str(VENV / "bin/python"), "-c", start]
+
+
+def environment(world: World, code: Path) -> dict[str, str]:
+    """For a program of another version on a world's stack."""
+    return os.environ | ours(world.layout) | {"PYTHONPATH": str(code)}
