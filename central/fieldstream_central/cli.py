@@ -19,6 +19,8 @@ from fieldstream_central.grafana import cli as grafana
 from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
+from fieldstream_central.store import dead_letters_cli as dead_letters
+from fieldstream_central.store.clickhouse import ClickHouseError
 from fieldstream_central.stream.cluster import JobError
 from fieldstream_central.superset import cli as superset
 
@@ -33,6 +35,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(detect.app, name="detect")
 app.add_typer(grafana.app, name="grafana")
 app.add_typer(superset.app, name="superset")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)
@@ -151,7 +154,7 @@ def main() -> None:
     """Entry point. What a person can mend is said in a sentence, not in a traceback."""
     try:
         app()
-    except (SettingsError, JobError, RegistryError, PlantFileError) as error:
+    except (SettingsError, JobError, RegistryError, PlantFileError, ClickHouseError) as error:
         sys.exit(f"fieldstream: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"fieldstream: {error.request.url} did not answer as expected: {error}. Is the stack up? make status")

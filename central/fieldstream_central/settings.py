@@ -21,6 +21,7 @@ class Settings:
     """Addresses of every part. Ports named `*_port` are where our own programs listen, on 127.0.0.1."""
 
     site: str = "local"
+    mqtt: str = "mqtt://127.0.0.1:1883"  # where gateways listen; dead letters are replayed to it
     kafka: str = "127.0.0.1:9092"
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
     schema_cache: Path = Path("var/schemas")

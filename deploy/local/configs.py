@@ -48,6 +48,7 @@ def settings(layout: Layout) -> str:
     """fieldstream.toml: see fieldstream_central.settings."""
     return f"""\
 site = "local"
+mqtt = "mqtt://{layout.address("mqtt")}"
 kafka = "{layout.address("kafka")}"
 registry = ["{layout.url("registry")}/apis/ccompat/v7"]
 schema_cache = "{layout.var}/schemas"

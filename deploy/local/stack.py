@@ -138,23 +138,23 @@ def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None) -> 
     settings = load_settings(layout.settings_file)
     for program in outside:
         supervisor.start(program.name)
-    step(layout, "kafka", lambda: kafka_answers(settings), 60)
+    step(layout, "kafka", lambda: kafka_answers(settings), 120)
     create_topics(settings)
     supervisor.start(reg.name)
     for program in outside[1:]:
-        step(layout, program.name, program.ready, 60)
+        step(layout, program.name, program.ready, 120)
     migrate(settings.clickhouse)
     if not schemas_on_disk(settings):
         # Only the first start waits here: whoever knows the schemas' ids needs no registry.
-        step(layout, reg.name, reg.ready, 90)
+        step(layout, reg.name, reg.ready, 180)
         register_schemas(settings)
     for program in ours:
         supervisor.start(program.name)
     for program in ours:
-        step(layout, program.name, program.ready, 60)
-    step(layout, reg.name, reg.ready, 90)
+        step(layout, program.name, program.ready, 120)
+    step(layout, reg.name, reg.ready, 180)
     register_schemas(settings)
-    step(layout, "pipeline and detect", lambda: jobs_running(layout), 120)
+    step(layout, "pipeline and detect", lambda: jobs_running(layout), 300)
     print(f"Ready in {time.monotonic() - started:.0f} s. Console: {layout.url('console')}")
 
 

@@ -5,7 +5,7 @@ A drill passes when the oracle finds nothing missing, doubled or wrong afterward
 
 from pathlib import Path
 
-from chaos import harm, records, versions
+from chaos import harm, letters, records, versions
 from chaos.harm import Drill
 
 # A detector of somebody's own that raises on every row, as an installed package brings it.
@@ -64,6 +64,7 @@ DRILLS = [
     Drill("upgrade-changed", "upgrade to a version with one more column", versions.upgrade_to_one_more_column),
     Drill("upgrade-refused", "upgrade that does not fit the state", versions.upgrade_that_does_not_fit),
     Drill("poison", "records nobody can read, 10 MB", records.poison, storm=True),
+    Drill("dead-letters", "dead letters replayed twice", letters.replayed),
     Drill("sent-again", "an uplink sends seconds again", records.sent_again, storm=True),
     Drill("everything-twice", "every reading sent twice", harm.nothing, ("--duplicate-share", "1")),
     Drill("disorder", "random order within 10 min", records.disorder(600)),

@@ -52,20 +52,19 @@ def mqtt(world: World, topic: str, *options: str, lines: str | None = None) -> N
 def poison(world: World, _chance: random.Random) -> None:
     """Bytes that are no Avro, an unknown schema id, cut and damaged records, one that fails every rule, on every
     partition; and 10 MB on MQTT."""
-    wrong = {"gateway_id": "poison", "epoch": 1, "seq": 1, "device_id": "", "metric": "x" * 300, "ts": 1,
-             "value": math.nan, "received_at": 1}  # fmt: skip
     head = header(world)
-    values = (b"no avro", b"", frame_header(99_999) + b"x", head, head + b"\xff" * 40, b"\0" * 900_000,
-              framed(world, wrong))  # fmt: skip
+    values = (b"no avro", b"", frame_header(99_999) + b"x", head, head + b"\xff" * 40, b"\0" * 900_000)
     producer = Producer({"bootstrap.servers": world.settings.kafka})
     for partition in range(READINGS_RAW.partitions):
-        for value in values:
+        wrong = {"gateway_id": "poison", "epoch": now_ms(), "seq": partition + 1, "device_id": "", "metric": "x" * 300,
+                 "ts": 1, "value": math.nan, "received_at": 1}  # fmt: skip
+        for value in (*values, framed(world, wrong)):
             producer.produce(READINGS_RAW.name, value, b"poison", partition=partition)
     producer.flush(30)
     big = world.drill_folder / "big"
     big.write_bytes(b"7" * BIG_BYTES)
     mqtt(world, "sensors/poison-device/level", "-f", str(big))
-    expected = len(values) * READINGS_RAW.partitions
+    expected = (len(values) + 1) * READINGS_RAW.partitions
 
     def letters(condition: str) -> int:
         sql = f"SELECT uniqExact(source) AS n FROM fieldstream.dead_letters WHERE {condition}"
@@ -73,8 +72,8 @@ def poison(world: World, _chance: random.Random) -> None:
 
     since = "stored_at >= now() - 120"
     poisoned, huge = f"origin = 'pipeline' AND {since}", f"payload_size = {BIG_BYTES} AND {since}"
-    until(f"{expected} poisoned records are dead letters", lambda: letters(poisoned) >= expected, 60)
-    until("10 MB are one dead letter", lambda: letters(huge) == 1, 60)
+    until(f"{expected} poisoned records are dead letters", lambda: letters(poisoned) >= expected, 150)
+    until("10 MB are one dead letter", lambda: letters(huge) == 1, 150)
 
 
 def past(world: World, name: str, ages_s: Sequence[float], chance: random.Random) -> None:
@@ -130,7 +129,7 @@ def clock_ahead(world: World, chance: random.Random) -> None:
         f"AND device_id = '{device}'"
     )
     until("the readings of the fast clock are stored, flagged, at the time they came",
-          lambda: bool(world.store.query(flagged)[0]["n"] == len(ahead)), 60)  # fmt: skip
+          lambda: bool(world.store.query(flagged)[0]["n"] == len(ahead)), 150)  # fmt: skip
     time.sleep(25)  # two windows of the fleet
     late = (
         "SELECT count() AS n FROM fieldstream.windows_data WHERE origin = 'repair' AND "
@@ -150,7 +149,7 @@ def idle_devices_hold_nothing_open(world: World, _chance: random.Random) -> None
     time.sleep(15)
     began = now_ms()
     until("a window closed that began after the others fell silent",
-          lambda: bool(world.store.query(newest)[0]["t"] > began), 60)  # fmt: skip
+          lambda: bool(world.store.query(newest)[0]["t"] > began), 150)  # fmt: skip
 
 
 def raw_messages(world: World, begin: dict[int, int] | None = None) -> list[Message]:

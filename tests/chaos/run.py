@@ -27,7 +27,7 @@ from chaos.world import Fleet, World
 
 FLEET_S = 45
 CALM_S = 10
-HEALTHY_S = 180
+HEALTHY_S = 300
 STORM_DRILLS = 4
 COLUMNS = {"drill": "drill", "published": "published", "acknowledged": "acknowledged", "stored": "stored",
            "missing": "missing", "duplicates": "duplicates", "windows_wrong": "wrong windows",

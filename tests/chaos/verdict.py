@@ -14,7 +14,7 @@ from local import oracle
 
 from chaos.world import World
 
-SETTLE_S = 240.0
+SETTLE_S = 300.0
 GATEWAY = "gateway-local"
 MUST_BE_ZERO = ("missing", "duplicates", "unexpected", "altered", "windows_wrong", "bad_messages_unaccounted",
                 "notifications_lost", "notifications_doubled", "audit_disagrees")  # fmt: skip

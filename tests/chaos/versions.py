@@ -92,7 +92,7 @@ def jobs_upgrade(world: World, code: Path) -> "subprocess.CompletedProcess[str]"
     """`fieldstream jobs upgrade pipeline`, as the changed version runs it."""
     return subprocess.run(
         command("jobs", "upgrade", "pipeline"), env=environment(world, code), capture_output=True, text=True,
-        timeout=300, check=False,
+        timeout=900, check=False,
     )  # fmt: skip
 
 

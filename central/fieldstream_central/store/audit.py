@@ -17,6 +17,8 @@ from fieldstream_central.store.clickhouse import ClickHouse
 # Gateway to ClickHouse takes about 2 s; a job that is restarted holds readings back for some more.
 SETTLE_S = 20
 MAX_RANGES = 100
+# Dead letters that were replayed into readings.raw: an epoch each, which says nothing about completeness.
+REPLAY_GATEWAY = "dead-letter-replay"
 
 # Per gateway and epoch: the newest heartbeat, and the newest that has settled.
 _HEARTBEATS = """
@@ -125,6 +127,7 @@ def audit(
             duplicates=doubles.get(key, 0),
         )
         for key in sorted(set(beats) | set(arrived))
+        if key[0] != REPLAY_GATEWAY
     ]
 
 

@@ -27,7 +27,7 @@ _LATER_S = 4_294_967_295
 
 
 class LatenessCollector(Collector):
-    """A histogram that ClickHouse has counted. Bounds are those of store/schema/0041."""
+    """A histogram that ClickHouse has counted. Bounds are those of store/schema/*_lateness.sql."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[int, tuple[int, float]]] = {}

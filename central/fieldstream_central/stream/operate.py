@@ -11,7 +11,7 @@ from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_fol
 from fieldstream_central.stream.keeper import JOBS
 from fieldstream_central.stream.rehearsal import rehearse
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 
 
 def status(settings: Settings) -> list[dict[str, Any]]:

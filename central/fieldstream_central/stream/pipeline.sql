@@ -104,6 +104,5 @@ INSERT INTO dead_letters
 SELECT CONCAT('readings.raw/', CAST(`partition` AS STRING)),
   encode_record('dead_letter', reason, detail, 'pipeline',
          CONCAT('readings.raw/', CAST(`partition` AS STRING), '/', CAST(`offset` AS STRING)),
-         payload, payload_size, CAST(NULL AS STRING), CAST(NULL AS STRING), '',
-         CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), event_time)
+         payload, payload_size, device_id, metric, COALESCE(gateway_id, ''), epoch, seq, event_time)
 FROM decoded WHERE reason IS NOT NULL;

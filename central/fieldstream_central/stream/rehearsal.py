@@ -21,7 +21,7 @@ from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_fol
 
 TOPIC = "upgrade-rehearsal"
 SUFFIX = "-rehearsal"
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 STEADY_S = 12.0  # longer than a window: by then each task, and Python's packed state, has met a row
 
 # Said in place of a job's ordinary settings: fail at once and for good, and leave no trace.

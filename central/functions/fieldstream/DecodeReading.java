@@ -81,9 +81,13 @@ public final class DecodeReading extends TableFunction<RowData> {
         }
         String broken = brokenRule(record, recordTime.toEpochMilli());
         if (broken != null) {
-            dead(value, "rule", broken);
+            GenericRowData letter = letter(value, "rule", broken);
+            fill(letter, record); // its place in the gateway's spool: the audit counts it as dead, not as missing
+            collect(letter);
         } else {
-            collect(row(record));
+            GenericRowData row = new GenericRowData(COLUMNS);
+            fill(row, record);
+            collect(row);
         }
     }
 
@@ -102,8 +106,7 @@ public final class DecodeReading extends TableFunction<RowData> {
         return null;
     }
 
-    private static RowData row(GenericRecord record) {
-        GenericRowData row = new GenericRowData(COLUMNS);
+    private static void fill(GenericRowData row, GenericRecord record) {
         row.setField(2, text(record.get("gateway_id")));
         row.setField(3, record.get("epoch"));
         row.setField(4, record.get("seq"));
@@ -116,7 +119,6 @@ public final class DecodeReading extends TableFunction<RowData> {
         row.setField(11, record.get("flags"));
         row.setField(12, text(record.get("operator")));
         row.setField(13, record.get("received_at"));
-        return row;
     }
 
     private static StringData text(Object value) {
@@ -124,11 +126,15 @@ public final class DecodeReading extends TableFunction<RowData> {
     }
 
     private void dead(byte[] value, String reason, String detail) {
+        collect(letter(value, reason, detail));
+    }
+
+    private static GenericRowData letter(byte[] value, String reason, String detail) {
         GenericRowData row = new GenericRowData(COLUMNS);
         row.setField(0, StringData.fromString(reason));
         row.setField(1, StringData.fromString(detail));
         row.setField(14, value == null ? new byte[0] : Arrays.copyOf(value, Math.min(value.length, LONGEST_PAYLOAD)));
         row.setField(15, value == null ? 0L : (long) value.length);
-        collect(row);
+        return row;
     }
 }
