@@ -8,6 +8,7 @@ what is random.
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fieldstream_central.stream.cluster import JobError
 from local import stack
 from local.layout import ROOT
 from rich.console import Console
@@ -126,7 +128,7 @@ class Stacks:
             return Report(name, {"drill": name, "passed": True, "skipped": lacks})
         try:
             report = run(name, drills, seed, world)
-        except (stack.StackError, DrillError, RuntimeError, OSError) as error:
+        except (stack.StackError, DrillError, JobError, OSError, subprocess.SubprocessError) as error:
             report = Report(name, {"drill": name, "passed": False, "error": f"{type(error).__name__}: {error}"})
         if alone is not None or not report.passed:
             self.stop()

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from fieldstream_central.stream import operate
 from fieldstream_central.stream.cluster import Cluster
 from local.layout import ROOT, VENV
 from local.programs import ours
@@ -58,7 +57,9 @@ def changed_copy(folder: Path, changes: Mapping[str, tuple[str, str]]) -> Path:
 def upgrade(world: World, _chance: random.Random) -> None:
     """Both jobs replaced in mid-stream, with a savepoint each."""
     for job in ("pipeline", "detect"):
-        operate.upgrade(world.settings, job)
+        done = jobs_upgrade(world, ROOT / "central", job)
+        if done.returncode:
+            raise DrillError(f"the upgrade of {job} ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
 def upgrade_to_one_more_column(world: World, _chance: random.Random) -> None:
@@ -88,10 +89,10 @@ def upgrade_that_does_not_fit(world: World, _chance: random.Random) -> None:
         raise DrillError("the job was stopped for an upgrade that was refused")
 
 
-def jobs_upgrade(world: World, code: Path) -> "subprocess.CompletedProcess[str]":
-    """`fieldstream jobs upgrade pipeline`, as the changed version runs it."""
+def jobs_upgrade(world: World, code: Path, job: str = "pipeline") -> "subprocess.CompletedProcess[str]":
+    """`fieldstream jobs upgrade`, as the version in `code` runs it."""
     return subprocess.run(
-        command("jobs", "upgrade", "pipeline"), env=environment(world, code), capture_output=True, text=True,
+        command("jobs", "upgrade", job), env=environment(world, code), capture_output=True, text=True,
         timeout=900, check=False,
     )  # fmt: skip
 

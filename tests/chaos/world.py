@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 import urllib.error
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,13 +27,13 @@ MORE_PORTS = {"kafka_edge": 9095, "kafka_proxy": 9096, "proxy_api": 8474}
 class World:
     """A running stack in a folder of its own.
 
-    `code`: a changed copy of the product's package, to run in place of the installed one. `configure`: called once
-    the configuration is written, before anything starts.
+    `breakable`: its gateway is behind a proxy, and the folders of gateway, Kafka and checkpoints lie on small disks.
+    `code`: a changed copy of the product's package, to run in place of the installed one.
     """
 
     folder: Path
+    breakable: bool = True
     code: Path | None = None
-    configure: Callable[[Layout], None] = lambda _layout: None
     layout: Layout = field(init=False)
     proxy: Proxy | None = field(init=False, default=None)
     gateway_disk: Disk | None = field(init=False, default=None)
@@ -58,7 +57,7 @@ class World:
         return self.gateway_disk is not None
 
     def start(self) -> None:
-        """An empty stack, its gateway behind a proxy and its folders on small disks where that is possible."""
+        """An empty stack, breakable where that is possible."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -75,7 +74,7 @@ class World:
                 os.environ["PYTHONPATH"] = before
 
     def _mount(self) -> None:
-        if no_loop_device():
+        if not self.breakable or no_loop_device():
             return
         try:
             mount_in_memory(self.folder / "kafka", 1500)
@@ -91,7 +90,7 @@ class World:
 
     def _configure(self, layout: Layout) -> None:
         """Kafka gets a second listener that says of itself that it is the proxy; the gateway uses that."""
-        if TOXIPROXY.exists():
+        if self.breakable and TOXIPROXY.exists():
             edge, proxy = layout.address("kafka_edge"), layout.address("kafka_proxy")
             properties = configs.kafka(layout)
             for plain, both in (
@@ -104,7 +103,6 @@ class World:
             gateway = configs.gateway(layout).replace(layout.address("kafka"), proxy)
             (layout.config / "gateway.toml").write_text(gateway)
             self.proxy = Proxy(layout.address("proxy_api"), proxy, edge, layout.logs / "proxy.log")
-        self.configure(layout)
 
     def stop(self) -> None:
         """Ends every process of the stack; configuration, truth and logs stay."""

@@ -82,7 +82,9 @@ def board() -> dashboard.Dashboard:
             "{{topic}}",
             unit="s",
         ),
-        metric("Lag of the jobs", "Records not yet processed", "fieldstream_job_lag_records", "{{job}}"),
+        metric(
+            "Lag of the hops", "Age of the oldest record not processed", "fieldstream_lag_seconds", "{{hop}}", unit="s"
+        ),
         metric(
             "Throughput of the jobs",
             "Records per second",
