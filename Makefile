@@ -5,7 +5,7 @@ LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
-  bench-store chaos lock
+  bench-store chaos chaos-nightly lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ test: ## everything that proves the product, on real parts
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
 	@mkdir -p var; echo "Parts and the whole are tested side by side; the parts report at the end."; \
 	.venv/bin/pytest tests/unit tests/contract tests/integration > var/test-parts.log 2>&1 & parts=$$!; \
-	.venv/bin/pytest tests/chaos tests/end_to_end; whole=$$?; \
+	.venv/bin/pytest -m "not slow" tests/chaos tests/end_to_end; whole=$$?; \
 	wait $$parts; status=$$?; cat var/test-parts.log; exit $$((whole | status))
 
 test-superset: ## the bundle in a real Superset, in a browser (installs 640 MB)
@@ -65,7 +65,13 @@ bench-store: install ## a year of readings: every question's delay beside a naiv
 	@PYTHONPATH=deploy:tests $(PY) -m bench.store
 
 chaos: install ## break things on purpose and count (DRILL=name, STORM=n, SEED=n)
+	@PYTHONPATH=deploy:tests $(PY) -m chaos.network
 	@PYTHONPATH=deploy:tests $(PY) -m chaos.run
+
+chaos-nightly: install ## every drill, 20 storms, the sabotage of the oracle: hours
+	@$(MAKE) chaos
+	@$(MAKE) chaos STORM=20
+	@.venv/bin/pytest -m slow tests/chaos
 
 lock: ## resolve the dependencies anew into constraints.txt
 	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

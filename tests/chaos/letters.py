@@ -27,6 +27,8 @@ def fieldstream(world: World, *arguments: str) -> "subprocess.CompletedProcess[s
 def listed(world: World, *options: str) -> list[dict[str, Any]]:
     """What `dead-letters list` shows."""
     done = fieldstream(world, "dead-letters", "list", "--json", *options)
+    if done.returncode:
+        raise DrillError(f"dead-letters list: {done.stderr[-1000:]}")
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 

@@ -31,14 +31,14 @@ from fieldstream_central.store.clickhouse import ClickHouse
 _LETTERS = """
 SELECT d.letter_id AS letter_id, reason, detail, origin, source, payload_size, device_id, metric, gateway_id, epoch,
     seq,
-    toString(received_at) AS received_at, toUnixTimestamp64Milli(received_at) AS received_ms,
+    toString(d.received_at) AS received_at, toUnixTimestamp64Milli(d.received_at) AS received_ms,
     hex(payload) AS payload_hex, h.action AS action, h.by AS by, h.note AS note, toString(h.at) AS handled_at
 FROM fieldstream.dead_letters AS d LEFT JOIN fieldstream.dead_letter_handling AS h ON h.letter_id = d.letter_id
 WHERE ({ids:Array(String)} = [] OR d.letter_id IN {ids:Array(String)})
     AND {reason:String} IN ('', reason) AND {gateway:String} IN ('', gateway_id)
-    AND received_at >= {since:DateTime64(3, 'UTC')} AND received_at < {until:DateTime64(3, 'UTC')}
+    AND d.received_at >= {since:DateTime64(3, 'UTC')} AND d.received_at < {until:DateTime64(3, 'UTC')}
     AND ({handled:Bool} OR h.action = '')
-ORDER BY received_at DESC, letter_id LIMIT {limit:UInt32}
+ORDER BY d.received_at DESC, letter_id LIMIT {limit:UInt32}
 """
 _HANDLED = """INSERT INTO fieldstream.dead_letter_handling_data (letter_id, action, by, note)
     VALUES ({letter_id:String}, {action:String}, {by:String}, {note:String})"""

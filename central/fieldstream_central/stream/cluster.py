@@ -135,6 +135,11 @@ class Cluster:
             totals["restarts"] = float(item["value"])
         return totals
 
+    def state_bytes(self, job_id: str) -> int:
+        """Size of the job's state in its newest complete checkpoint; 0 before the first."""
+        newest = self._get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+        return int(newest["state_size"]) if newest else 0
+
     def running_seconds(self, job_id: str) -> float:
         """How long the tasks of a job have run, or ran."""
         return max(float(vertex["duration"]) for vertex in self._get(f"/jobs/{job_id}")["vertices"]) / 1000
