@@ -10,6 +10,7 @@ least `settle_s` old, so that a reading in flight is not called missing.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from fieldstream_central.store.clickhouse import ClickHouse
@@ -63,6 +64,28 @@ _DUPLICATES = """
 SELECT gateway_id, epoch, count() - uniqExact(seq) AS duplicates FROM fieldstream.readings
 WHERE ts >= now64(3) - INTERVAL {hours:UInt32} HOUR AND {gateway:String} IN ('', gateway_id)
 GROUP BY gateway_id, epoch
+"""
+
+# How far each epoch had come at two moments; heartbeats come every 10 s.
+_PERIOD = """
+SELECT gateway_id, epoch, maxIf(last_seq, ts <= {since:DateTime64(3, 'UTC')}) AS after, max(last_seq) AS upto,
+    toString(max(ts)) AS heartbeat, argMax(state, ts) AS state
+FROM fieldstream.gateways_data
+WHERE ts <= {until:DateTime64(3, 'UTC')} AND {gateway:String} IN ('', gateway_id)
+GROUP BY gateway_id, epoch HAVING upto > after ORDER BY gateway_id, epoch
+"""
+
+_ARRIVED_BETWEEN = """
+SELECT kind,
+    sum(bitmapCardinality(bitmapSubsetInRange(here, toUInt64({after:Int64} + 1), toUInt64({upto:Int64} + 1)))) AS n
+FROM (SELECT kind, bucket, groupBitmapMergeState(places) AS here FROM fieldstream.arrived_data
+    WHERE gateway_id = {gateway:String} AND epoch = {epoch:Int64} GROUP BY kind, bucket)
+GROUP BY kind
+"""
+
+_DUPLICATES_BETWEEN = """
+SELECT count() - uniqExact(seq) FROM fieldstream.readings WHERE gateway_id = {gateway:String}
+    AND epoch = {epoch:Int64} AND seq > {after:Int64} AND seq <= {upto:Int64}
 """
 
 _BUCKET_PLACES = 1_048_576
@@ -131,6 +154,36 @@ def audit(
     ]
 
 
+def audit_period(
+    clickhouse: ClickHouse, since: datetime, until: datetime, *, gateway_id: str = ""
+) -> list[Completeness]:
+    """The same for what each gateway accepted between two moments, to the heartbeat. Raises ClickHouseError."""
+    found = []
+    for row in clickhouse.rows(_PERIOD, {"gateway": gateway_id, "since": since, "until": until}):
+        key = (row["gateway_id"], row["epoch"])
+        params = {"gateway": key[0], "epoch": key[1], "after": row["after"], "upto": row["upto"]}
+        arrived = {item["kind"]: item["n"] for item in clickhouse.rows(_ARRIVED_BETWEEN, params)}
+        buckets = {b["bucket"]: b["n"] for b in clickhouse.rows(_BUCKETS, params) if b["epoch"] == key[1]}
+        ranges = _gaps(clickhouse, key, buckets, row["after"], row["upto"])
+        found.append(
+            Completeness(
+                gateway_id=key[0],
+                epoch=key[1],
+                accepted=row["upto"] - row["after"],
+                stored=arrived.get("reading", 0),
+                dead_lettered=arrived.get("dead-letter", 0),
+                missing=sum(last - first + 1 for first, last in ranges),
+                duplicates=clickhouse.value(_DUPLICATES_BETWEEN, params),
+                underway=0,
+                checked_until=row["upto"],
+                heartbeat=row["heartbeat"],
+                state=row["state"],
+                missing_ranges=ranges[:MAX_RANGES],
+            )
+        )
+    return found
+
+
 def _completeness(
     clickhouse: ClickHouse,
     key: tuple[str, int],
@@ -144,7 +197,7 @@ def _completeness(
     accepted = max(beat["last_seq"] if beat else 0, last_arrived)
     # Without any heartbeat only what lies before the last arrival can be judged.
     checked = max(beat["settled"], 0) if beat else last_arrived
-    ranges = _gaps(clickhouse, key, buckets, checked)
+    ranges = _gaps(clickhouse, key, buckets, 0, checked)
     missing = sum(last - first + 1 for first, last in ranges)
     total = sum(buckets.values())
     return Completeness(
@@ -163,16 +216,18 @@ def _completeness(
     )
 
 
-def _gaps(clickhouse: ClickHouse, key: tuple[str, int], buckets: dict[int, int], checked: int) -> list[tuple[int, int]]:
-    """Ranges of seq from 1 to `checked` that have not arrived."""
+def _gaps(
+    clickhouse: ClickHouse, key: tuple[str, int], buckets: dict[int, int], after: int, checked: int
+) -> list[tuple[int, int]]:
+    """Ranges of seq above `after` up to `checked` that have not arrived."""
     found: list[tuple[int, int]] = []
-    for bucket in range(checked // _BUCKET_PLACES + 1):
-        floor = max(bucket * _BUCKET_PLACES - 1, 0)
-        upto = min((bucket + 1) * _BUCKET_PLACES - 1, checked)
+    for bucket in range(after // _BUCKET_PLACES, checked // _BUCKET_PLACES + 1):
+        start, end = max(bucket * _BUCKET_PLACES - 1, 0), (bucket + 1) * _BUCKET_PLACES - 1
+        floor, upto = max(start, after), min(end, checked)
         here = buckets.get(bucket, 0)
         if here == 0 and upto > floor:
             found.append((floor + 1, upto))
-        elif here < upto - floor or bucket == checked // _BUCKET_PLACES:
+        elif here < upto - floor or (floor, upto) != (start, end):
             params = {"gateway": key[0], "epoch": key[1], "bucket": bucket, "floor": floor, "upto": upto}
             found += [(row["first"], row["last"]) for row in clickhouse.rows(_GAPS, params)]
     return _joined(found)

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fieldstream_central.settings import load_settings
-from fieldstream_central.store.audit import audit
+from fieldstream_central.store.audit import audit, audit_period
 from fieldstream_central.store.backup import BackupError
 from fieldstream_central.store.backup import backup as make_backup
 from fieldstream_central.store.backup import restore as restore_backup
@@ -147,11 +148,18 @@ def audit_command(
     gateway: Annotated[str, typer.Option(help="only this gateway")] = "",
     as_json: Annotated[bool, typer.Option("--json")] = False,
     settle_s: Annotated[int, typer.Option(help="how old a heartbeat must be to judge by it, seconds")] = 20,
+    since: Annotated[datetime | None, typer.Option(help="only what was accepted from then on, UTC")] = None,
+    until: Annotated[datetime | None, typer.Option(help="only what was accepted before then, UTC")] = None,
 ) -> None:
     """Per gateway and epoch: accepted, stored, dead-lettered, missing, duplicates. Exit 1 if not complete."""
     try:
         with ClickHouse(load_settings().clickhouse) as clickhouse:
-            found = audit(clickhouse, gateway_id=gateway, settle_s=settle_s)
+            if since or until:
+                begin = (since or datetime(1970, 1, 1)).replace(tzinfo=UTC)
+                end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
+                found = audit_period(clickhouse, begin, end, gateway_id=gateway)
+            else:
+                found = audit(clickhouse, gateway_id=gateway, settle_s=settle_s)
     except ClickHouseError as error:
         raise _fail(error) from error
     if as_json:

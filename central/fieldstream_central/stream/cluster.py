@@ -148,6 +148,14 @@ class Cluster:
         """Why a job failed, as Flink tells it; empty if it did not."""
         return str(self._get(f"/jobs/{job_id}/exceptions").get("root-exception") or "")
 
+    def newest_failure(self, name: str) -> str:
+        """Why the newest job of this name failed: the innermost cause in a line; empty if it did not fail."""
+        newest = max((j for j in self.jobs() if j["name"] == name), key=lambda j: j["start-time"], default=None)
+        if newest is None or newest["state"] != "FAILED":
+            return ""
+        lines = self.root_exception(newest["jid"]).splitlines() or ["no reason given"]
+        return next((line for line in reversed(lines) if line.startswith("Caused by: ")), lines[0])
+
     def savepoint(self, job_id: str, folder: Path) -> str:
         """Makes a savepoint below `folder` while the job goes on; returns its URI. Raises JobError."""
         return self._savepoint(job_id, "savepoints", {"target-directory": folder.as_uri(), "cancel-job": False})

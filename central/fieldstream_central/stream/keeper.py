@@ -25,6 +25,9 @@ READ_BY = {
     "alerter": ANOMALIES,
 }  # hop -> topic; its group is fieldstream-HOP
 PERIOD_S = 2.0
+LONGEST_PAUSE_S = (
+    60.0  # between submissions of a job that does not come to run, for instance since its state does not fit
+)
 log = logging.getLogger("fieldstream.jobs")
 
 RUNNING = Gauge("fieldstream_job_running", "1 when every task of the job runs", ["job"])
@@ -47,6 +50,8 @@ class Keeper:
         admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
         self._lags = [GroupLag(admin, hop, topic, f"fieldstream-{hop}") for hop, topic in READ_BY.items()]
         self._submitting: dict[str, subprocess.Popen[bytes]] = {}
+        self._tries = dict.fromkeys(JOBS, 0)  # submissions since the job last ran
+        self._due = dict.fromkeys(JOBS, 0.0)
 
     def run(self) -> None:
         """Goes on until the process is stopped."""
@@ -71,8 +76,11 @@ class Keeper:
     def _look(self) -> None:
         for job in JOBS:
             job_id = self._cluster.running(job)
-            RUNNING.labels(job).set(job_id is not None and self._cluster.state(job_id) == "RUNNING")
+            runs = job_id is not None and self._cluster.state(job_id) == "RUNNING"
+            RUNNING.labels(job).set(runs)
             self._reap(job)
+            if runs:
+                self._tries[job] = 0
             if job_id:
                 RECORDS.labels(job).set(self._cluster.records_in(job_id))
                 for event, count in self._cluster.counters(job_id).items():
@@ -80,11 +88,16 @@ class Keeper:
             elif (
                 job not in self._submitting
                 and not hold_file(self._settings, job).exists()
+                and time.monotonic() >= self._due[job]
                 and self._cluster.free_slots() > len(self._submitting)
             ):
                 self._submit(job)
 
     def _submit(self, job: str) -> None:
+        if self._tries[job] and (failed := self._cluster.newest_failure(job)):
+            log.error("%s failed at its last start: %s", job, failed)
+        self._tries[job] += 1
+        self._due[job] = time.monotonic() + min(2.0 ** self._tries[job], LONGEST_PAUSE_S)
         checkpoint = latest_checkpoint(self._settings, job)
         log.warning("submitting %s from %s", job, checkpoint or "the beginning")
         command = [sys.executable, "-m", "fieldstream_central.stream.submit", job]

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from fieldstream_central.store.audit import audit
+from fieldstream_central.store.audit import audit, audit_period
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.migrate import migrate
 from integration.store.rig import Store
@@ -110,3 +111,16 @@ def test_one_place_shown_twice_is_a_duplicate(clickhouse: ClickHouse) -> None:
     (found,) = audit(clickhouse)
     assert found.duplicates == 1
     assert not found.complete
+
+
+def test_a_past_period_is_judged_by_itself(clickhouse: ClickHouse) -> None:
+    put(clickhouse, "numbers(1, 3000000)", "number NOT IN (500, 1500000, 1500001, 2900000)")
+    put_dead(clickhouse, [500])
+    for last, minutes in ((1_000_000, 30), (2_000_000, 20), (3_000_000, 10)):
+        beat(clickhouse, last, last, age_s=minutes * 60)
+    now = datetime.now(UTC)
+    (found,) = audit_period(clickhouse, now - timedelta(minutes=25), now - timedelta(minutes=15))
+    assert (found.accepted, found.stored, found.missing) == (1_000_000, 999_998, 2)
+    assert found.missing_ranges == [(1_500_000, 1_500_001)]
+    (found,) = audit_period(clickhouse, now - timedelta(days=1), now - timedelta(minutes=25))
+    assert (found.accepted, found.stored, found.dead_lettered, found.missing) == (1_000_000, 999_999, 1, 0)
