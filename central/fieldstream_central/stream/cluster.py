@@ -25,6 +25,8 @@ COMMON = {
     "restart-strategy.type": "exponential-delay",
     "restart-strategy.exponential-delay.initial-backoff": "1s",
     "restart-strategy.exponential-delay.max-backoff": "10s",
+    # Operators hand rows on without copying them: none of ours keeps a row that it was given.
+    "pipeline.object-reuse": "true",
     # Python workers: small delay, and a state cache above the number of assets, or each row goes to RocksDB.
     "python.fn-execution.bundle.time": "100",
     "python.fn-execution.bundle.size": "20000",
