@@ -30,6 +30,7 @@ class DrillError(Exception):
 class Drill:
     """One drill. `fleet`: options for the simulator; `short`: part of `make test`; `storm`: may be mixed with others.
 
+    `calm`: it looks at something that only a healthy stack shows, so in a storm it waits for that.
     `alone`: it needs a stack of its own, with these settings of a World. `needs`: mounts, proxy, or nothing.
     """
 
@@ -40,6 +41,7 @@ class Drill:
     silent_from_s: float | None = None
     short: bool = False
     storm: bool = False
+    calm: bool = False
     alone: dict[str, Any] | None = None
     needs: str = ""
 

@@ -69,6 +69,8 @@ def run(name: str, drills: Sequence[Drill], seed: int, world: World, *, settle_s
     try:
         time.sleep(CALM_S)
         for drill in drills:
+            if drill.calm:
+                seconds_until_healthy(world)
             drill.hurt(world, chance)
         healthy_s = seconds_until_healthy(world)
         time.sleep(max(0.0, fleet_until - time.monotonic()))
