@@ -18,7 +18,7 @@ SELECT gateway_id, toStartOfHour(now('UTC')) AS hour,
     multiIf(late_s <= 0, 0, late_s <= 10, 10, late_s <= 60, 60, late_s <= 600, 600, late_s <= 3600, 3600,
         late_s <= 86400, 86400, 4294967295) AS upto_s,
     count() AS readings, sum(late_s) AS seconds
-FROM (SELECT gateway_id, greatest(ifNull(lateness_ms, 0), 0) / 1000 AS late_s FROM fieldstream.readings_data)
+FROM (SELECT gateway_id, greatest(ifNull(lateness_s, 0), 0) AS late_s FROM fieldstream.readings_data)
 GROUP BY gateway_id, hour, upto_s;
 
 CREATE OR REPLACE VIEW fieldstream.lateness AS
