@@ -45,6 +45,8 @@ READINGS_RAW = Topic(name="readings.raw", schema_file="reading.avsc", key="devic
 READINGS_CLEAN = Topic(name="readings.clean", schema_file="clean_reading.avsc", key="device_id")
 WINDOWS = Topic(name="windows", schema_file="window.avsc", key="device_id/metric/window_start")
 ANOMALIES = Topic(name="anomalies", schema_file="anomaly.avsc", key="anomaly_id", retention_ms=30 * _DAY_MS)
+# What people did to alarms: kept for a year, because the alarms' state is made from it anew at each start.
+ALARMS = Topic(name="alarms", schema_file="alarm_event.avsc", key="alarm_id", retention_ms=365 * _DAY_MS)
 DEAD_LETTERS = Topic(name="dead-letters", schema_file="dead_letter.avsc", key="gateway_id", partitions=1)
 GATEWAYS = Topic(name="gateways", schema_file="gateway_status.avsc", key="gateway_id", partitions=1)
 ASSETS = Topic(name="assets", schema_file="asset.avsc", key="device_id/metric", partitions=1, compacted=True)
@@ -52,7 +54,7 @@ FORGET = Topic(name="forget", schema_file="forget.avsc", key="request_id", parti
 
 TOPICS = {
     topic.name: topic
-    for topic in (READINGS_RAW, READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS, GATEWAYS, ASSETS, FORGET)
+    for topic in (READINGS_RAW, READINGS_CLEAN, WINDOWS, ANOMALIES, ALARMS, DEAD_LETTERS, GATEWAYS, ASSETS, FORGET)
 }
 
 

@@ -6,29 +6,31 @@ alerts that are not repeated, so the active ones are posted again every minute; 
 within an episode, so a repetition is not a second notification.
 """
 
-import json
 import logging
 import time
 from datetime import UTC, datetime
-from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
-import fastavro
 import httpx
 from confluent_kafka import Consumer, Message, TopicPartition
-from fieldstream_schemas.registry import FRAME_BYTES, RegistryError, SchemaRegistry, schema_id_of
-from fieldstream_schemas.topics import ANOMALIES, parsed_schema
+from fieldstream_schemas.framed import RecordReader
+from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.topics import ANOMALIES
 from prometheus_client import Counter, Gauge, start_http_server
 
+from fieldstream_central.alarms.log import AlarmLog
+from fieldstream_central.notify.silences import Silences
 from fieldstream_central.settings import Settings
 
 REPEAT_S = 60.0
+SILENCES_EVERY_S = 2.0
 BACKOFF_S = (0.5, 1, 2, 5, 10)
 log = logging.getLogger("fieldstream.alerter")
 
 OPEN = Gauge("fieldstream_alerter_incidents_open", "Episodes that are open and notified")
 POSTS = Counter("fieldstream_alerter_posts_total", "Posts to Alertmanager", ["result"])
 SKIPPED = Counter("fieldstream_alerter_undecodable_total", "Records of topic anomalies that could not be read")
+SILENCES_FAILED = Counter("fieldstream_alerter_silences_failed_total", "Times Alertmanager's silences were not kept")
 
 Episode = dict[str, Any]
 
@@ -77,10 +79,12 @@ class Alerter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
+        self._reader = RecordReader(SchemaRegistry(settings.registry, settings.schema_cache), ANOMALIES)
         self._http = httpx.Client(base_url=settings.alertmanager, timeout=5)
+        self._alarms = AlarmLog(settings)
+        self._silences = Silences(self._http)
+        self._silences_due = 0.0
         self._active: dict[str, Episode] = {}
-        self._writers: dict[int, Any] = {}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.kafka,
@@ -93,6 +97,7 @@ class Alerter:
     def run(self) -> None:
         """Goes on until the process is stopped."""
         start_http_server(self._settings.alerter_metrics_port, "127.0.0.1")
+        self._alarms.start()
         partitions = [TopicPartition(ANOMALIES.name, number) for number in range(ANOMALIES.partitions)]
         committed = {p.partition: p.offset for p in self._consumer.committed(partitions, timeout=60)}
         self._consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in partitions])
@@ -108,11 +113,33 @@ class Alerter:
                     fresh.append(episode)
             OPEN.set(len(self._active))
             if fresh:
+                self._release([episode for episode in fresh if episode["state"] == "close"])
                 self._post([self._alert(episode) for episode in fresh])
                 self._consumer.commit(asynchronous=False)
             if time.monotonic() - posted_at > REPEAT_S:
                 self._post([self._alert(episode) for episode in self._active.values()])
                 posted_at = time.monotonic()
+            self._keep_silences()
+
+    def _keep_silences(self) -> None:
+        """What people have set aside, made silent; Alertmanager away: at the next turn."""
+        if time.monotonic() < self._silences_due or not self._alarms.ready():
+            return
+        self._silences_due = time.monotonic() + SILENCES_EVERY_S
+        try:
+            self._silences.keep(self._alarms.alarms())
+        except httpx.HTTPError as error:
+            SILENCES_FAILED.inc()
+            log.warning("Alertmanager's silences are not up to date: %s", error)
+
+    def _release(self, closed: list[Episode]) -> None:
+        """An acknowledged alarm's end is told: its silence must be gone first."""
+        try:
+            for episode in closed:
+                self._silences.release(episode["anomaly_id"])
+        except httpx.HTTPError as error:
+            SILENCES_FAILED.inc()
+            log.warning("an acknowledgement's silence could not be ended: %s", error)
 
     def _apply(self, message: Message) -> Episode | None:
         """Takes one step of an episode into account; None when there is nothing to tell anybody."""
@@ -134,20 +161,11 @@ class Alerter:
 
     def _decode(self, value: bytes) -> Episode | None:
         try:
-            schema_id = schema_id_of(value)
-            if schema_id not in self._writers:
-                self._writers[schema_id] = fastavro.parse_schema(json.loads(self._registry.schema_text(schema_id)))
-            body = BytesIO(value)
-            body.seek(FRAME_BYTES)
-            record = cast(Episode, fastavro.schemaless_reader(body, self._writers[schema_id], parsed_schema(ANOMALIES)))
+            return self._reader.read(value)
         except (ValueError, EOFError, IndexError, KeyError, RegistryError) as error:
             SKIPPED.inc()
             log.error("a record of topic anomalies could not be read: %s", error)
             return None
-        for name in ("started_at", "detected_at", "ended_at"):
-            if record[name] is not None:
-                record[name] = int(record[name].timestamp() * 1000)
-        return record
 
     def _post(self, alerts: list[dict[str, Any]]) -> None:
         """Posts until Alertmanager takes it: an incident is late rather than lost."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fieldstream_schemas.topics import ANOMALIES, ASSETS, DEAD_LETTERS, GATEWAYS, READINGS_CLEAN, WINDOWS, Topic
+from fieldstream_schemas.topics import ALARMS, ANOMALIES, ASSETS, DEAD_LETTERS, GATEWAYS, READINGS_CLEAN, WINDOWS, Topic
 
 _SYNC = hashlib.md5(b"fieldstream", usedforsecurity=False).digest()
 
@@ -29,7 +29,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Where a topic's records go. `extra`: Avro fields that the loader appends to each record."""
+    """Where a topic's records go. `extra`: fields that the loader appends: kafka_ts, kafka_offset or removed."""
 
     topic: Topic
     name: str
@@ -39,6 +39,11 @@ class Table:
     def __post_init__(self) -> None:
         fields = [item["name"] for item in json.loads(self.topic.schema_text)["fields"]]
         object.__setattr__(self, "columns", (*fields, *(name for name, _ in self.extra)))
+
+    @property
+    def removable(self) -> bool:
+        """Whether a record without value means that its key is gone."""
+        return any(name == "removed" for name, _ in self.extra)
 
     @property
     def insert(self) -> str:
@@ -52,6 +57,7 @@ TABLES = {
         Table(READINGS_CLEAN, "readings_data"),
         Table(WINDOWS, "windows_data"),
         Table(ANOMALIES, "anomaly_steps_data"),
+        Table(ALARMS, "alarm_events_data", extra=(("kafka_offset", "long"),)),
         Table(DEAD_LETTERS, "dead_letters_data"),
         Table(GATEWAYS, "gateways_data"),
         Table(ASSETS, "assets_data", extra=(("kafka_ts", "long"), ("removed", "int"))),

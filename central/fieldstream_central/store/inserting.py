@@ -78,7 +78,7 @@ class Inserter:
         by_schema: dict[int, list[Record]] = {}
         for record in records:
             if record.value is None:
-                if table.extra:
+                if table.removable:
                     by_schema.setdefault(-1, []).append(record)
                 elif table.topic is not WINDOWS:  # an upsert stream may say "gone"; a window never is
                     refusals.append(Refusal(table.topic.name, record, "undecodable", "The record has no value."))
@@ -167,9 +167,13 @@ def _block(table: Table, schema_text: str, records: Sequence[Record]) -> bytes:
         return container(schema_text, [record.value[FRAME_BYTES:] for record in records if record.value is not None])
     payloads = []
     for record in records:
-        removed = record.value is None
         payload = _tombstone(schema_text, record) if record.value is None else record.value[FRAME_BYTES:]
-        payloads.append(payload + varint(max(record.timestamp_ms, 0)) + varint(int(removed)))
+        known = {
+            "kafka_ts": max(record.timestamp_ms, 0),
+            "kafka_offset": record.offset,
+            "removed": record.value is None,
+        }
+        payloads.append(payload + b"".join(varint(known[name]) for name, _ in table.extra))
     return container(extended_schema(schema_text, table.extra), payloads)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from fieldstream_central.serve.api import errors, events, export, measurements, plant, trust
+from fieldstream_central.alarms.log import AlarmLog
+from fieldstream_central.serve.api import alarms, errors, events, export, measurements, plant, trust
 from fieldstream_central.serve.api.access import Callers, Guard
 from fieldstream_central.serve.api.models import Health, Problem
 from fieldstream_central.serve.store import StoreReader
@@ -50,7 +51,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.audited_at = float("-inf")
         app.state.audit_rows = []
         app.state.live_callers = 0
+        app.state.alarms = AlarmLog(settings)
+        app.state.alarms.start()
         yield
+        await asyncio.to_thread(app.state.alarms.stop)
         await app.state.store.close()
 
     app = FastAPI(
@@ -66,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     guard = Guard(Callers(settings.api_tokens_file))
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
-    for part, tag in (*parts, (plant, "plant")):
+    for part, tag in (*parts, (plant, "plant"), (alarms, "alarms")):
         dependencies = [Depends(guard)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 

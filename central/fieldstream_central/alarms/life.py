@@ -1,0 +1,195 @@
+"""An alarm's life as a state machine without machinery (ANSI/ISA-18.2, clause 5.6).
+
+An alarm is one detector on one sensor; it comes and goes in episodes. Two streams make its state, in any order of
+arrival between them: episodes (topic `anomalies`) say whether its condition holds, events (topic `alarms`) say what
+people did. Acknowledging names an episode, so it ends with it; shelving and out of service are about the alarm.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+MAX_SHELF_MS = 24 * 3600 * 1000
+
+
+class State(StrEnum):
+    """The states of ISA-18.2 in the order in which they outrank each other."""
+
+    OUT_OF_SERVICE = "out-of-service"
+    SUPPRESSED = "suppressed"
+    SHELVED = "shelved"
+    UNACKNOWLEDGED = "unacknowledged"
+    ACKNOWLEDGED = "acknowledged"
+    RETURNED_UNACKNOWLEDGED = "returned-unacknowledged"
+    LATCHED = "latched"
+    CLEARED = "cleared"
+
+
+class Action(StrEnum):
+    """What can be done to an alarm."""
+
+    ACKNOWLEDGE = "acknowledge"
+    COMMENT = "comment"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    OUT_OF_SERVICE = "out-of-service"
+    IN_SERVICE = "in-service"
+    RESET = "reset"
+
+
+# Whoever may do it; viewers may do nothing.
+ADMIN_ACTIONS = frozenset({Action.OUT_OF_SERVICE, Action.IN_SERVICE})
+
+
+class RefusedError(Exception):
+    """An action that the alarm's state does not allow; the message says why and what can be done."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One action. Fields as in alarm_event.avsc; times are epoch milliseconds."""
+
+    event_id: str
+    alarm_id: str
+    revision: int
+    action: Action
+    at: int
+    who: str
+    anomaly_id: str = ""
+    comment: str = ""
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Who put an alarm aside, when, why, and until when (None: until somebody ends it)."""
+
+    who: str
+    at: int
+    comment: str
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One alarm. `revision` counts its events; `episode` is its newest step of topic `anomalies`."""
+
+    alarm_id: str
+    revision: int = 0
+    episode: dict[str, Any] | None = None
+    acknowledged: Hold | None = None
+    acknowledged_episode: str = ""
+    reset_episode: str = ""
+    shelf: Hold | None = None
+    suppression: Hold | None = None
+    service: Hold | None = None
+    last_event: Event | None = None
+
+    def state(self, now_ms: int, latching: frozenset[str] = frozenset()) -> State:
+        """Its state at a time. `latching`: severities that stay until they are reset."""
+        aside = {
+            State.OUT_OF_SERVICE: self.service is not None,
+            State.SUPPRESSED: self.suppression is not None,
+            State.SHELVED: self.shelved(now_ms),
+            State.CLEARED: self.episode is None,
+        }
+        for state, holds in aside.items():
+            if holds:
+                return state
+        episode = self.episode or {}
+        told = self.acknowledged_episode == episode["anomaly_id"]
+        if episode["state"] != "close":
+            return State.ACKNOWLEDGED if told else State.UNACKNOWLEDGED
+        if not told:
+            return State.RETURNED_UNACKNOWLEDGED
+        latched = episode["severity"] in latching and self.reset_episode != episode["anomaly_id"]
+        return State.LATCHED if latched else State.CLEARED
+
+    def shelved(self, now_ms: int) -> bool:
+        """Whether it lies on a shelf; shelves end by themselves."""
+        return self.shelf is not None and (self.shelf.until or 0) > now_ms
+
+
+def alarm_id_of(episode: dict[str, Any]) -> str:
+    """The alarm that an episode belongs to."""
+    return f"{episode['device_id']}/{episode['metric']}/{episode['detector']}"
+
+
+def with_episode(alarm: Alarm, step: dict[str, Any]) -> Alarm:
+    """The alarm after a step of an episode; an older step, or one of an older episode, changes nothing."""
+    known = alarm.episode
+    if known and (step["started_at"], step["anomaly_id"], step["revision"]) < (
+        known["started_at"],
+        known["anomaly_id"],
+        known["revision"],
+    ):
+        return alarm
+    return replace(alarm, episode=step)
+
+
+def check(alarm: Alarm, event: Event) -> None:
+    """Raises RefusedError when the alarm's state does not allow the action."""
+    if alarm.episode is None and event.action not in (Action.IN_SERVICE, Action.UNSHELVE, Action.UNSUPPRESS):
+        raise RefusedError(f"there is no alarm {event.alarm_id}; GET /api/v1/alarms lists them")
+    if event.action in (Action.ACKNOWLEDGE, Action.RESET):
+        _check_episode(alarm, event)
+    elif event.action is Action.SHELVE:
+        if not event.comment.strip():
+            raise RefusedError("shelving needs a reason in `comment`: who finds the alarm on the shelf must know why")
+        if event.until is None or not event.at < event.until <= event.at + MAX_SHELF_MS:
+            raise RefusedError("a shelf ends within 24 hours: give `until`; for longer, take the alarm out of service")
+    elif event.action is Action.OUT_OF_SERVICE and not event.comment.strip():
+        raise RefusedError("taking an alarm out of service needs a reason in `comment`")
+    elif event.action is Action.COMMENT and not event.comment.strip():
+        raise RefusedError("the comment is empty")
+    elif event.action is Action.UNSHELVE and not alarm.shelved(event.at):
+        raise RefusedError("the alarm is not on a shelf")
+    elif event.action is Action.IN_SERVICE and alarm.service is None:
+        raise RefusedError("the alarm is in service")
+    elif event.action is Action.UNSUPPRESS and alarm.suppression is None:
+        raise RefusedError("the alarm is not suppressed")
+
+
+def _check_episode(alarm: Alarm, event: Event) -> None:
+    current = (alarm.episode or {}).get("anomaly_id")
+    if event.anomaly_id != current:
+        raise RefusedError(f"episode {event.anomaly_id or '(none)'} is over; the alarm's newest is {current}")
+    told = alarm.acknowledged_episode == current
+    if event.action is Action.ACKNOWLEDGE and told and alarm.acknowledged:
+        raise RefusedError(f"{alarm.acknowledged.who} has acknowledged it already")
+    if event.action is Action.RESET and not told:
+        raise RefusedError("it has not been acknowledged; acknowledge it first")
+
+
+def with_event(alarm: Alarm, event: Event) -> Alarm | None:
+    """The alarm after an event as it stands in the log; None when the event is void.
+
+    Void is what comes with a number that is taken: of two people who act at once, the first in the log holds. Nothing
+    but the log's order decides, so every reader comes to the same state.
+    """
+    if event.revision != alarm.revision + 1:
+        return None
+    hold = Hold(event.who, event.at, event.comment, event.until)
+    changes: dict[str, Any] = {}
+    match event.action:
+        case Action.ACKNOWLEDGE:
+            changes = {"acknowledged": hold, "acknowledged_episode": event.anomaly_id}
+        case Action.RESET:
+            changes = {"reset_episode": event.anomaly_id}
+        case Action.SHELVE:
+            changes = {"shelf": hold}
+        case Action.UNSHELVE:
+            changes = {"shelf": None}
+        case Action.SUPPRESS:
+            changes = {"suppression": hold}
+        case Action.UNSUPPRESS:
+            changes = {"suppression": None}
+        case Action.OUT_OF_SERVICE:
+            changes = {"service": hold}
+        case Action.IN_SERVICE:
+            changes = {"service": None}
+        case Action.COMMENT:
+            pass
+    return replace(alarm, revision=event.revision, last_event=event, **changes)

@@ -1,0 +1,227 @@
+"""The alarms as Kafka tells them: topics `anomalies` and `alarms` read from their beginning, kept in memory.
+
+Nothing else holds their state, so a restart of anything loses nothing, and any number of processes agree. Who acts
+writes an event with the next number and waits until it comes back: if somebody else's event came first under that
+number, the own one is void, and the caller is told whose holds.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from fieldstream_schemas.framed import RecordReader, framed
+from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.topics import ALARMS, ANOMALIES
+from prometheus_client import Counter
+
+from fieldstream_central.alarms.life import Action, Alarm, Event, alarm_id_of, check, with_episode, with_event
+from fieldstream_central.settings import Settings
+
+_ANSWER_S = 10.0
+# Given up before the caller is: an event that was reported lost must not arrive afterwards.
+_DELIVERY_MS = 6_000
+log = logging.getLogger("fieldstream.alarms")
+
+VOID = Counter("fieldstream_alarm_events_void_total", "Events whose number somebody else's event had taken")
+UNREADABLE = Counter("fieldstream_alarm_records_unreadable_total", "Records of the alarms' topics that no one can read")
+
+
+class AlarmsAwayError(Exception):
+    """Kafka does not answer, or the alarms have not been read yet; nothing was changed."""
+
+
+class ConflictError(Exception):
+    """Somebody else acted first; the message says who and what."""
+
+
+class AlarmLog:
+    """All alarms of the plant. `start` reads in the background; `ready` once everything of before has been read."""
+
+    def __init__(self, settings: Settings, *, on_change: Callable[[Alarm], None] | None = None) -> None:
+        self._settings = settings
+        self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
+        self._readers = {topic.name: RecordReader(self._registry, topic) for topic in (ANOMALIES, ALARMS)}
+        self._alarms: dict[str, Alarm] = {}
+        self._waiting: dict[str, bool | None] = {}  # our own events on their way: event_id -> whether it holds
+        self._changed = threading.Condition()
+        self._on_change = on_change
+        self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka,
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 0,
+                "delivery.timeout.ms": _DELIVERY_MS,
+            }
+        )
+        self._thread = threading.Thread(target=self._run, name="alarm-log", daemon=True)
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the reading."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def ready(self, timeout_s: float = 0.0) -> bool:
+        """Whether all that was written before has been read."""
+        return self._ready.wait(timeout_s)
+
+    def alarms(self) -> list[Alarm]:
+        """Every alarm that has had an episode or an event. Raises AlarmsAwayError."""
+        self._require_ready()
+        with self._changed:
+            return list(self._alarms.values())
+
+    def perform(self, alarm_id: str, action: Action, who: str, *, revision: int | None = None, comment: str = "",
+                until: int | None = None, anomaly_id: str | None = None) -> Alarm:  # fmt: skip
+        """Does something to an alarm and returns it as it is then.
+
+        `revision`: the one that the caller has seen; `anomaly_id`: the episode meant, by default the newest. Raises
+        RefusedError, ConflictError or AlarmsAwayError.
+        """
+        self._require_ready()
+        with self._changed:
+            alarm = self._alarms.get(alarm_id, Alarm(alarm_id))
+        if revision is not None and revision != alarm.revision:
+            raise ConflictError(_who_was_first(alarm))
+        episode = anomaly_id if anomaly_id is not None else (alarm.episode or {}).get("anomaly_id", "")
+        about_episode = action in (Action.ACKNOWLEDGE, Action.RESET)
+        event = Event(
+            event_id=str(uuid.uuid4()),
+            alarm_id=alarm_id,
+            revision=alarm.revision + 1,
+            action=action,
+            at=time.time_ns() // 1_000_000,
+            who=who,
+            anomaly_id=episode if about_episode else "",
+            comment=comment,
+            until=until,
+        )
+        check(alarm, event)
+        with self._changed:
+            self._waiting[event.event_id] = None
+        try:
+            self._write(event)
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting[event.event_id] is not None, _ANSWER_S)
+                alarm = self._alarms[alarm_id]
+        finally:
+            with self._changed:
+                holds = self._waiting.pop(event.event_id)
+        if holds is None:
+            raise AlarmsAwayError("Kafka has the event, but it has not come back; look at the alarm first.")
+        if not holds:
+            raise ConflictError(_who_was_first(alarm))
+        return alarm
+
+    def _require_ready(self) -> None:
+        if not self._ready.is_set():
+            raise AlarmsAwayError("The alarms have not been read from Kafka yet; try again in a few seconds.")
+
+    def _write(self, event: Event) -> None:
+        failure: list[str] = []
+        try:
+            value = framed(self._registry, ALARMS, asdict(event))
+            self._producer.produce(
+                ALARMS.name,
+                value,
+                event.alarm_id,
+                on_delivery=lambda error, _: failure.append(str(error)) if error else None,
+            )
+        except (RegistryError, BufferError, KafkaException) as error:
+            raise AlarmsAwayError(f"The event could not be written: {error}. Nothing was changed.") from error
+        left = self._producer.flush(_DELIVERY_MS / 1000 + 2)
+        if left or failure:
+            raise AlarmsAwayError(f"Kafka did not take the event ({failure[:1] or 'no answer'}). Nothing was changed.")
+
+    def _run(self) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka,
+                "group.id": f"fieldstream-alarms-{uuid.uuid4()}",  # never committed: everybody reads everything
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        try:
+            ends = self._read_from_the_beginning(consumer)
+            while not self._stopping.is_set():
+                for message in consumer.consume(500, timeout=0.1):
+                    if failure := message.error():
+                        log.warning("Kafka: %s", failure)
+                    else:
+                        self._apply(message)
+                if not self._ready.is_set() and _read_to(consumer, ends):
+                    self._ready.set()
+        finally:
+            consumer.close()
+
+    def _read_from_the_beginning(self, consumer: Consumer) -> dict[tuple[str, int], int]:
+        """Assigns both topics whole; where each partition ended at this moment."""
+        while not self._stopping.is_set():
+            try:
+                ends = {}
+                for topic in (ALARMS, ANOMALIES):
+                    for number in range(topic.partitions):
+                        first, end = consumer.get_watermark_offsets(TopicPartition(topic.name, number), timeout=2)
+                        ends[topic.name, number] = end if end > first else 0  # nothing in it: nothing to wait for
+                consumer.assign([TopicPartition(topic, number, 0) for topic, number in ends])
+                return ends
+            except KafkaException as error:
+                log.warning("the alarms wait for Kafka: %s", error)
+                self._stopping.wait(2)
+        return {}
+
+    def _apply(self, message: Message) -> None:
+        topic = message.topic() or ""
+        try:
+            record = self._readers[topic].read(message.value() or b"")
+            event = Event(**record | {"action": Action(record["action"])}) if topic == ALARMS.name else None
+        except (ValueError, EOFError, IndexError, KeyError, TypeError, RegistryError) as error:
+            UNREADABLE.inc()
+            log.error("%s/%s@%s cannot be read: %s", topic, message.partition(), message.offset(), error)
+            return
+        with self._changed:
+            if event:
+                alarm = self._with_event(event)
+            elif record["shadow"]:
+                return
+            else:
+                key = alarm_id_of(record)
+                alarm = self._alarms[key] = with_episode(self._alarms.get(key, Alarm(key)), record)
+            self._changed.notify_all()
+        if self._on_change and alarm:
+            self._on_change(alarm)
+
+    def _with_event(self, event: Event) -> Alarm | None:
+        alarm = with_event(self._alarms.get(event.alarm_id, Alarm(event.alarm_id)), event)
+        if event.event_id in self._waiting:
+            self._waiting[event.event_id] = alarm is not None
+        if alarm is None:
+            VOID.inc()
+            return None
+        self._alarms[event.alarm_id] = alarm
+        return alarm
+
+
+def _read_to(consumer: Consumer, ends: dict[tuple[str, int], int]) -> bool:
+    """Whether every partition has been read up to its end; a position below 0 is one not read from yet."""
+    positions = consumer.position([TopicPartition(topic, number) for topic, number in ends])
+    return all(max(place.offset, 0) >= ends[place.topic, place.partition] for place in positions)
+
+
+def _who_was_first(alarm: Alarm) -> str:
+    last: Any = alarm.last_event
+    what = f"{last.who} was first: {last.action} ({last.comment or 'no comment'})" if last else "it has changed"
+    return f"{what}. The alarm is at revision {alarm.revision}; look at it and decide again."

@@ -1,0 +1,109 @@
+"""What people set aside is silent in Alertmanager: acknowledged, shelved, suppressed and out-of-service alarms.
+
+A comparison, not a conversation: what should be silent follows from the alarms, what is silent from Alertmanager, and
+the difference is made good every few seconds. So a restart of either needs nothing.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from fieldstream_central.alarms.life import Alarm, Hold, State
+
+AUTHOR = "fieldstream"
+# A silence without an end of its own is renewed, so that it ends soon after the alerter is gone.
+_RENEWED_MS = 15 * 60_000
+_DUE_MS = 10 * 60_000
+log = logging.getLogger("fieldstream.alerter")
+
+Silence = dict[str, Any]
+Matchers = frozenset[tuple[str, str]]
+
+
+def wanted(alarms: Iterable[Alarm], now_ms: int) -> dict[Matchers, Silence]:
+    """The silences that there should be, by their matchers."""
+    found = {}
+    for alarm in alarms:
+        state = alarm.state(now_ms)
+        hold = _hold(alarm, state)
+        if hold is None or alarm.episode is None:
+            continue
+        episode = alarm.episode
+        labels = {"device": episode["device_id"], "metric": episode["metric"], "alertname": episode["detector"]}
+        if state is State.ACKNOWLEDGED:
+            labels = {"anomaly_id": episode["anomaly_id"]}
+        found[frozenset(labels.items())] = {
+            "matchers": [
+                {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()
+            ],
+            "startsAt": _rfc3339(now_ms),
+            "endsAt": _rfc3339(hold.until if state is State.SHELVED and hold.until else now_ms + _RENEWED_MS),
+            "createdBy": AUTHOR,
+            "comment": f"{state} by {hold.who}" + (f": {hold.comment}" if hold.comment else ""),
+        }
+    return found
+
+
+def _hold(alarm: Alarm, state: State) -> Hold | None:
+    return {
+        State.ACKNOWLEDGED: alarm.acknowledged,
+        State.SHELVED: alarm.shelf,
+        State.SUPPRESSED: alarm.suppression,
+        State.OUT_OF_SERVICE: alarm.service,
+    }.get(state)
+
+
+class Silences:
+    """Keeps Alertmanager's silences equal to `wanted`; those of other authors are left alone."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def keep(self, alarms: Iterable[Alarm]) -> None:
+        """Makes good what differs. Raises httpx.HTTPError; the next call does it again."""
+        now_ms = time.time_ns() // 1_000_000
+        missing = wanted(alarms, now_ms)
+        for silence in self._active():
+            matchers = _matchers(silence)
+            target = missing.get(matchers)
+            if target is None:
+                self._end(silence)
+            elif _lasts(silence, target, now_ms):
+                del missing[matchers]
+            else:
+                target["id"] = silence["id"]
+        for silence in missing.values():
+            self._http.post("/api/v2/silences", json=silence).raise_for_status()
+
+    def release(self, anomaly_id: str) -> None:
+        """Ends the acknowledgement's silence, so that the end of its condition is told. Raises httpx.HTTPError."""
+        for silence in self._active():
+            if ("anomaly_id", anomaly_id) in _matchers(silence):
+                self._end(silence)
+
+    def _active(self) -> list[Silence]:
+        answer = self._http.get("/api/v2/silences").raise_for_status().json()
+        return [s for s in answer if s["createdBy"] == AUTHOR and s["status"]["state"] != "expired"]
+
+    def _end(self, silence: Silence) -> None:
+        self._http.delete(f"/api/v2/silence/{silence['id']}").raise_for_status()
+
+
+def _matchers(silence: Silence) -> Matchers:
+    return frozenset((matcher["name"], matcher["value"]) for matcher in silence["matchers"])
+
+
+def _lasts(silence: Silence, target: Silence, now_ms: int) -> bool:
+    """Whether an existing silence will do: it ends when it should, or need not be renewed yet."""
+    ends = datetime.fromisoformat(silence["endsAt"]).timestamp() * 1000
+    should = datetime.fromisoformat(target["endsAt"]).timestamp() * 1000
+    renewed = abs(should - now_ms - _RENEWED_MS) < 1000
+    return abs(ends - should) < 1000 or (renewed and _DUE_MS < ends - now_ms <= _RENEWED_MS)
+
+
+def _rfc3339(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat()

@@ -1,0 +1,166 @@
+"""Alarms: their states, and what people do to them. The only way by which an alarm's state changes."""
+
+import asyncio
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from fieldstream_central.alarms.life import ADMIN_ACTIONS, Action, Alarm, Hold, RefusedError, State
+from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictError
+from fieldstream_central.serve.api.access import require
+from fieldstream_central.serve.api.errors import ApiError
+
+router = APIRouter()
+
+_MOST_AT_ONCE = 500
+# A shelf that has lasted so long, or an alarm out of service so long, is listed as forgotten.
+_FORGOTTEN_MS = 8 * 3600 * 1000
+_SEVERITIES = ("critical", "warning", "info")
+
+
+class Held(BaseModel):
+    """Who did it, when (epoch milliseconds), why, and until when."""
+
+    who: str
+    at: int
+    comment: str
+    until: int | None = None
+
+
+class AlarmOut(BaseModel):
+    """An alarm as it is now. `revision` goes back with an action, so that nobody acts on what has changed."""
+
+    alarm_id: str = Field(examples=["pump-01/temperature/limit"])
+    state: State
+    revision: int
+    anomaly_id: str | None
+    device_id: str
+    metric: str
+    asset_id: str
+    site: str
+    area: str
+    severity: str
+    kind: str
+    reason: str
+    started_at: int | None
+    ended_at: int | None
+    acknowledged: Held | None
+    shelf: Held | None
+    suppression: Held | None
+    out_of_service: Held | None
+    forgotten: bool = Field(description="on a shelf or out of service for more than eight hours")
+
+
+class Target(BaseModel):
+    """An alarm to act on. `revision`: as it was seen; without it the action holds whatever happened meanwhile."""
+
+    alarm_id: str
+    revision: int | None = None
+
+
+class Do(BaseModel):
+    """One action on one or many alarms."""
+
+    action: Action
+    alarms: list[Target] = Field(min_length=1, max_length=_MOST_AT_ONCE)
+    comment: str = Field("", max_length=2000)
+    until: int | None = Field(None, description="epoch milliseconds; when a shelf ends, at most 24 hours from now")
+
+
+class Done(BaseModel):
+    """What became of the action on one alarm. On `conflict` somebody else was first; `detail` says who."""
+
+    alarm_id: str
+    result: Literal["done", "refused", "conflict", "away"]
+    detail: str = ""
+    alarm: AlarmOut | None = None
+
+
+@router.get("/alarms", summary="Alarms that need somebody, the worst first")
+async def alarms(
+    request: Request,
+    *,
+    state: Annotated[list[State] | None, Query(description="only these states; default: all but cleared")] = None,
+    site: str | None = None,
+    area: str | None = None,
+    asset_id: str | None = None,
+    forgotten: Annotated[bool, Query(description="only shelves and outages of more than eight hours")] = False,
+) -> list[AlarmOut]:
+    """By severity, then the longest first."""
+    now = time.time_ns() // 1_000_000
+    wanted = frozenset(state or set(State) - {State.CLEARED})
+    try:
+        found = [shown(alarm, now) for alarm in _log(request).alarms()]
+    except AlarmsAwayError as error:
+        raise ApiError(503, "Alarms away", str(error)) from error
+    places = {"site": site, "area": area, "asset_id": asset_id}
+    kept = [
+        alarm
+        for alarm in found
+        if alarm.state in wanted
+        and all(value in (None, getattr(alarm, name)) for name, value in places.items())
+        and (alarm.forgotten or not forgotten)
+    ]
+    return sorted(kept, key=lambda alarm: (_rank(alarm.severity), alarm.started_at or 0))
+
+
+@router.post("/alarms/actions", summary="Acknowledge, shelve, comment ... one alarm or many")
+async def act(request: Request, do: Do) -> list[Done]:
+    """One answer per alarm, in order: what can be done is done, whatever becomes of the others."""
+    require(request, "admin" if do.action in ADMIN_ACTIONS else "operator")
+    who = request.state.caller.name
+    return await asyncio.to_thread(lambda: [_act(_log(request), do, target, who) for target in do.alarms])
+
+
+def _act(log: AlarmLog, do: Do, target: Target, who: str) -> Done:
+    try:
+        alarm = log.perform(
+            target.alarm_id, do.action, who, revision=target.revision, comment=do.comment, until=do.until
+        )
+    except RefusedError as error:
+        return Done(alarm_id=target.alarm_id, result="refused", detail=str(error))
+    except ConflictError as error:
+        return Done(alarm_id=target.alarm_id, result="conflict", detail=str(error))
+    except AlarmsAwayError as error:
+        return Done(alarm_id=target.alarm_id, result="away", detail=str(error))
+    return Done(alarm_id=target.alarm_id, result="done", alarm=shown(alarm, time.time_ns() // 1_000_000))
+
+
+def shown(alarm: Alarm, now_ms: int) -> AlarmOut:
+    """An alarm for the outside."""
+    episode: dict[str, Any] = alarm.episode or {}
+    device, _, rest = alarm.alarm_id.partition("/")
+    shelf = alarm.shelf if alarm.shelved(now_ms) else None
+    aside = [hold for hold in (shelf, alarm.service) if hold]
+    current = alarm.acknowledged_episode and alarm.acknowledged_episode == episode.get("anomaly_id")
+    return AlarmOut(
+        alarm_id=alarm.alarm_id,
+        state=alarm.state(now_ms),
+        revision=alarm.revision,
+        anomaly_id=episode.get("anomaly_id"),
+        device_id=episode.get("device_id", device),
+        metric=episode.get("metric", rest.partition("/")[0]),
+        **{name: episode.get(name, "") for name in ("asset_id", "site", "area", "severity", "kind", "reason")},
+        started_at=episode.get("started_at"),
+        ended_at=episode.get("ended_at"),
+        acknowledged=_held(alarm.acknowledged if current else None),
+        shelf=_held(shelf),
+        suppression=_held(alarm.suppression),
+        out_of_service=_held(alarm.service),
+        forgotten=any(now_ms - hold.at > _FORGOTTEN_MS for hold in aside),
+    )
+
+
+def _held(hold: Hold | None) -> Held | None:
+    return Held(who=hold.who, at=hold.at, comment=hold.comment, until=hold.until) if hold else None
+
+
+def _rank(severity: str) -> int:
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
+
+
+def _log(request: Request) -> AlarmLog:
+    log: AlarmLog = request.app.state.alarms
+    return log

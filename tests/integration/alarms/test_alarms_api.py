@@ -1,0 +1,117 @@
+"""Alarms over HTTP: who may do what, in bulk, and what the answer says."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fieldstream_central.serve.api.access import add_token
+from fieldstream_central.serve.api.app import create_app
+from integration.alarms.conftest import Plant
+from integration.store.rig import eventually
+
+
+class Api:
+    """The app with tokens of every role."""
+
+    def __init__(self, plant: Plant, tokens: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self.tokens = {role: add_token(tokens, f"the-{role}", role) for role in ("viewer", "operator", "admin")}
+        app = create_app(replace(plant.settings, api_tokens_file=tokens))
+        self._life = app.router.lifespan_context(app)
+        self._loop.run_until_complete(self._life.__aenter__())
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api/api/v1")
+
+    def call(self, method: str, path: str, *, role: str = "operator", **request: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"}
+        return self._loop.run_until_complete(self._http.request(method, path, headers=headers, **request))
+
+    def act(self, action: str, *alarm_ids: str, role: str = "operator", **more: Any) -> httpx.Response:
+        body = {"action": action, "alarms": [{"alarm_id": alarm_id} for alarm_id in alarm_ids]} | more
+        return self.call("POST", "/alarms/actions", role=role, json=body)
+
+    def alarms(self, **query: Any) -> dict[str, dict[str, Any]]:
+        answer = self.call("GET", "/alarms", params=query)
+        return {alarm["alarm_id"]: alarm for alarm in answer.json()} if answer.status_code == 200 else {}
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._http.aclose())
+        self._loop.run_until_complete(self._life.__aexit__(None, None, None))
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def api(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    made = Api(plant, tmp_path_factory.mktemp("tokens") / "tokens.toml")
+    yield made
+    made.close()
+
+
+def test_many_are_acknowledged_at_once_and_each_gets_its_own_answer(plant: Plant, api: Api) -> None:
+    ids = [plant.episode(f"bulk-{n}", device=f"bulk-{n}") for n in range(20)]
+    eventually(lambda: set(ids) <= api.alarms().keys())
+    answer = api.act("acknowledge", *ids, "no/such/alarm", comment="power cut in hall 1")
+    results = {one["alarm_id"]: one for one in answer.json()}
+    assert [results[alarm_id]["result"] for alarm_id in ids] == ["done"] * 20
+    assert results["no/such/alarm"]["result"] == "refused"
+    assert "GET /api/v1/alarms" in results["no/such/alarm"]["detail"]
+    acknowledged = api.alarms(state="acknowledged")
+    assert set(ids) <= acknowledged.keys()
+    assert acknowledged[ids[0]]["acknowledged"]["who"] == "the-operator"
+
+
+def test_who_saw_an_older_alarm_is_told_what_happened_meanwhile(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("seen-1", device="seen")
+    eventually(lambda: alarm_id in api.alarms())
+    assert api.act("comment", alarm_id, comment="smells hot").json()[0]["result"] == "done"
+    body = {"action": "acknowledge", "alarms": [{"alarm_id": alarm_id, "revision": 0}]}
+    (answer,) = api.call("POST", "/alarms/actions", role="admin", json=body).json()
+    assert answer["result"] == "conflict"
+    assert "the-operator was first: comment (smells hot)" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "status"),
+    [
+        ("viewer", "acknowledge", 403),
+        ("viewer", "shelve", 403),
+        ("operator", "out-of-service", 403),
+        ("operator", "in-service", 403),
+    ],
+)
+def test_a_role_that_is_too_low_is_refused(api: Api, role: str, action: str, status: int) -> None:
+    answer = api.act(action, "pump-1/temperature/limit", role=role, comment="x")
+    assert answer.status_code == status
+    assert f"the-{role}" in answer.json()["detail"]
+
+
+def test_a_shelf_needs_a_reason_and_an_end(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("shelf-1", device="shelf")
+    eventually(lambda: alarm_id in api.alarms())
+    until = time.time_ns() // 1_000_000 + 3_600_000
+    assert "reason" in api.act("shelve", alarm_id, until=until).json()[0]["detail"]
+    assert "24 hours" in api.act("shelve", alarm_id, comment="valve").json()[0]["detail"]
+    (done,) = api.act("shelve", alarm_id, comment="valve", until=until).json()
+    assert done["alarm"]["state"] == "shelved"
+    assert api.alarms(state="shelved")[alarm_id]["shelf"]["comment"] == "valve"
+
+
+def test_the_worst_comes_first(plant: Plant, api: Api) -> None:
+    minor = plant.episode("order-1", device="order-minor", severity="info")
+    major = plant.episode("order-2", device="order-major", severity="critical")
+    eventually(lambda: {minor, major} <= api.alarms().keys())
+    order = list(api.alarms())
+    assert order.index(major) < order.index(minor)
+
+
+@pytest.mark.parametrize(
+    "body", [{"action": "delete", "alarms": [{"alarm_id": "x"}]}, {"action": "comment", "alarms": []}]
+)
+def test_a_request_that_makes_no_sense_names_its_field(api: Api, body: dict[str, Any]) -> None:
+    answer = api.call("POST", "/alarms/actions", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["field"] in ("action", "alarms")
