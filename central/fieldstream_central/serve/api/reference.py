@@ -24,14 +24,33 @@ def reference() -> str:
         "```",
     ]
     for path, methods in document["paths"].items():
-        operation = methods["get"]
-        lines += ["", f"## GET {path}", "", f"{operation['summary']}.", ""]
-        if operation.get("description"):
-            lines += [operation["description"], ""]
-        if parameters := operation.get("parameters"):
-            lines += ["| parameter | | meaning |", "|---|---|---|"]
-            lines += [_parameter(parameter) for parameter in parameters]
+        for method, operation in methods.items():
+            lines += ["", f"## {method.upper()} {path}", "", f"{operation['summary']}.", ""]
+            if operation.get("description"):
+                lines += [operation["description"], ""]
+            parameters = operation.get("parameters", []) + _body(document, operation)
+            if parameters:
+                lines += ["| parameter | | meaning |", "|---|---|---|"]
+                lines += [_parameter(parameter) for parameter in parameters]
     return "\n".join(lines) + "\n"
+
+
+def _body(document: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The fields of the JSON body, as if they were parameters."""
+    if "requestBody" not in operation:
+        return []
+    model = _resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    return [
+        {"name": name, "schema": _resolved(document, field), "required": name in model.get("required", [])}
+        | {"description": field.get("description", "in the JSON body")}
+        for name, field in model["properties"].items()
+    ]
+
+
+def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = document["components"]["schemas"][name] if name else schema
+    return found
 
 
 def _parameter(parameter: dict[str, Any]) -> str:
