@@ -58,6 +58,7 @@ class AlarmLog:
                 "acks": "all",
                 "enable.idempotence": True,
                 "linger.ms": 0,
+                "log_level": 0,  # what fails is logged once, here
                 "delivery.timeout.ms": _DELIVERY_MS,
             }
         )
@@ -152,6 +153,7 @@ class AlarmLog:
                 "group.id": f"fieldstream-alarms-{uuid.uuid4()}",  # never committed: everybody reads everything
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 50,
+                "log_level": 0,
             }
         )
         try:
