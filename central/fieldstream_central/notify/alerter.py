@@ -8,7 +8,6 @@ within an episode, so a repetition is not a second notification.
 
 import logging
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from fieldstream_schemas.topics import ANOMALIES
 from prometheus_client import Counter, Gauge, start_http_server
 
 from fieldstream_central.alarms.log import AlarmLog
+from fieldstream_central.notify.notices import Episode, Notices
 from fieldstream_central.notify.silences import Silences
 from fieldstream_central.settings import Settings
 
@@ -32,47 +32,6 @@ POSTS = Counter("fieldstream_alerter_posts_total", "Posts to Alertmanager", ["re
 SKIPPED = Counter("fieldstream_alerter_undecodable_total", "Records of topic anomalies that could not be read")
 SILENCES_FAILED = Counter("fieldstream_alerter_silences_failed_total", "Times Alertmanager's silences were not kept")
 
-Episode = dict[str, Any]
-
-
-def labels(episode: Episode) -> dict[str, str]:
-    """The incident's identity: the same from opening to close, whatever the episode learns in between."""
-    return {
-        "alertname": episode["detector"],  # not the kind: a limit alarm may rise from H to HH
-        "site": episode["site"],
-        "area": episode["area"],
-        "asset": episode["asset_id"] or episode["device_id"],
-        "device": episode["device_id"],
-        "metric": episode["metric"],
-        "anomaly_id": episode["anomaly_id"],
-    }
-
-
-def alert(episode: Episode, console: str, *, ends_at_ms: int | None = None) -> dict[str, Any]:
-    """One entry of POST /api/v2/alerts. Alertmanager takes `ends_at_ms` in the past as resolved."""
-    what = f"{episode['asset_id'] or episode['device_id']}: {episode['metric'] or 'device'} {episode['kind']}"
-    entry: dict[str, Any] = {
-        "labels": {name: value for name, value in labels(episode).items() if value},
-        "annotations": {
-            "summary": what,
-            "description": episode["reason"],
-            "kind": episode["kind"],
-            "severity": episode["severity"],
-            "detected_at_ms": str(episode["detected_at"]),
-            "started_at_ms": str(episode["started_at"]),
-        },
-        "startsAt": rfc3339(episode["started_at"]),
-        "generatorURL": f"{console}/?device={episode['device_id']}&metric={episode['metric']}",
-    }
-    if ends_at_ms is not None:
-        entry["endsAt"] = rfc3339(ends_at_ms)
-    return entry
-
-
-def rfc3339(epoch_ms: int) -> str:
-    """Epoch milliseconds as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat()
-
 
 class Alerter:
     """Follows topic `anomalies` and keeps Alertmanager's view equal to it."""
@@ -85,6 +44,7 @@ class Alerter:
         self._silences = Silences(self._http)
         self._silences_due = 0.0
         self._active: dict[str, Episode] = {}
+        self._notices = Notices(settings.console)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.kafka,
@@ -112,12 +72,15 @@ class Alerter:
                 ]:
                     fresh.append(episode)
             OPEN.set(len(self._active))
+            self._post(self._notices.openings(fresh))
+            self._notices.told(fresh, time.monotonic())
+            closed = self._notices.closings(time.monotonic(), time.time_ns() // 1_000_000)
+            self._release(closed)
+            self._post(closed)
             if fresh:
-                self._release([episode for episode in fresh if episode["state"] == "close"])
-                self._post([self._alert(episode) for episode in fresh])
                 self._consumer.commit(asynchronous=False)
             if time.monotonic() - posted_at > REPEAT_S:
-                self._post([self._alert(episode) for episode in self._active.values()])
+                self._post(self._notices.openings(list(self._active.values())))
                 posted_at = time.monotonic()
             self._keep_silences()
 
@@ -132,11 +95,11 @@ class Alerter:
             SILENCES_FAILED.inc()
             log.warning("Alertmanager's silences are not up to date: %s", error)
 
-    def _release(self, closed: list[Episode]) -> None:
+    def _release(self, closed: list[dict[str, Any]]) -> None:
         """An acknowledged alarm's end is told: its silence must be gone first."""
         try:
-            for episode in closed:
-                self._silences.release(episode["anomaly_id"])
+            for resolved in closed:
+                self._silences.release(resolved["labels"]["anomaly_id"])
         except httpx.HTTPError as error:
             SILENCES_FAILED.inc()
             log.warning("an acknowledgement's silence could not be ended: %s", error)
@@ -154,10 +117,6 @@ class Alerter:
         else:
             self._active[episode["anomaly_id"]] = episode
         return episode
-
-    def _alert(self, episode: Episode) -> dict[str, Any]:
-        ended = time.time_ns() // 1_000_000 if episode["state"] == "close" else None
-        return alert(episode, self._settings.console, ends_at_ms=ended)
 
     def _decode(self, value: bytes) -> Episode | None:
         try:

@@ -164,3 +164,17 @@ def test_it_says_when_the_store_is_away_and_goes_on_when_it_is_back(scene: Scene
     expect(page.locator(".fs-alarm").first).to_be_visible()  # what was known stays
     scene.store.start()
     shown(page, ".fs-fresh", re.compile("Live|Data is old"))
+
+
+def test_dead_letters_are_found_by_reason_and_read_in_full(page: Page, console: str) -> None:
+    page.get_by_role("link", name="Dead letters").click()
+    page.wait_for_url(f"{console}/dead-letters")
+    rows = page.locator(".fs-letters-table tbody tr")
+    expect(rows.first).to_be_visible(timeout=PATIENCE_MS)
+    reason = rows.first.locator("td").nth(1).inner_text()
+    rows.first.click()
+    shown(page, ".fs-letter", reason)
+    shown(page, ".fs-letter", "fieldstream dead-letters replay")
+    page.keyboard.press("Escape")
+    page.get_by_label("Gateway").fill("no-such-gateway")
+    shown(page, ".fs-empty", "No dead letters here")

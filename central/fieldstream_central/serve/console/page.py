@@ -16,6 +16,7 @@ from fieldstream_central.serve.api.models import Series
 from fieldstream_central.serve.api.params import Span
 from fieldstream_central.serve.console import chart, parts, texts, wording
 from fieldstream_central.serve.console.board import Board, Gatherer
+from fieldstream_central.serve.console.letters import LettersPage
 from fieldstream_central.serve.series import load_series
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouseError
@@ -158,6 +159,7 @@ def build(gatherer: Gatherer, device: str | None, metric: str | None) -> None:
             alarms = parts.Alarms(sensor_chart.choose)
         with ui.element("section").classes("fs-panel fs-panel-complete"):
             completeness = parts.CompletenessLines()
+            ui.link(texts.LETTERS, "/dead-letters").classes("fs-hint")
         with ui.element("section").classes("fs-panel fs-panel-sent"):
             notifications = parts.Notifications()
 
@@ -208,6 +210,10 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
     @ui.page("/", title=texts.TITLE)
     def console(device: str | None = None, metric: str | None = None) -> None:
         build(gatherer, device, metric)
+
+    @ui.page("/dead-letters", title=texts.LETTERS)
+    async def dead_letters() -> None:
+        await LettersPage(settings.clickhouse).show()
 
     ui.run(
         host=host,

@@ -65,3 +65,20 @@ NOTIFICATIONS = "Notifications"
 NOTIFICATIONS_HINT = "what reached people"
 NOTIFICATIONS_NONE = "None sent yet"
 MAILBOX_AWAY = "The local mailbox does not answer"
+
+LETTERS = "Dead letters"
+LETTERS_HINT = "what could not be accepted; choose one to read it"
+LETTERS_NONE = "No dead letters here"
+ANY_REASON = "any reason"
+GATEWAY = "Gateway"
+HANDLED_TOO = "also replayed and discarded"
+HANDLED = "({action} by {by}: {note})"
+LETTER_COLUMNS = {
+    "received_at": "Received (UTC)",
+    "reason": "Reason",
+    "detail": "Detail",
+    "gateway_id": "Gateway",
+    "source": "From",
+    "payload_size": "Bytes",
+    "action": "Handled",
+}
