@@ -38,7 +38,12 @@ NO_CHECKPOINTS = {
         '"execution.checkpointing.interval": "10d"',
     )
 }
-NO_REPAIR = {"store/repair.py": ('        UpkeepLoop("repair", url', '        UpkeepLoop("rollup", url')}
+NO_REPAIR = {
+    "store/repair.py": (
+        '        UpkeepLoop("repair", url, lambda clickhouse: Repair(clickhouse).step, every_s=2.0),\n',
+        "",
+    )
+}
 
 
 def changed_copy(folder: Path, changes: Mapping[str, tuple[str, str]]) -> Path:
