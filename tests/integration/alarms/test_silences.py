@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fieldstream_central.alarms.life import Action, Alarm, Event, with_episode, with_event
-from fieldstream_central.notify.alerter import alert
+from fieldstream_central.notify.notices import alert
 from fieldstream_central.notify.silences import Silences
 from integration.store.rig import eventually, free_port
 
