@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, TRIAL_MS, Verdict, judge_block
+from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, accuse, judge_block
 from fieldstream_central.detect.mates import MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
 from fieldstream_central.detect.residuals import Suspicion
@@ -57,11 +57,9 @@ class Group:
         test = self.model.tests[series.member]
         if not test.on_trial and not test.held and test.scale > 0:
             shift = series.learned.shift
-            size = abs(shift.size) / self.model.scale[series.member] / test.scale
+            size = abs(shift.size) / self.model.scale[series.member]
             ratio = abs(shift.size) / shift.tail.threshold
-            level = (shift.reference - self.model.center[series.member]) / self.model.scale[series.member]
-            level -= self.model.bias[series.member]
-            test.accuse(Suspicion("level-shift", ratio, size), max(TRIAL_MS / self.model.block_ms, 3.0), float(level))
+            accuse(self.model, series.member, Suspicion("level-shift", ratio, float(size)))
 
     def _predicted(self, series: SeriesDetection) -> bool:
         """Whether the mates predict the series' last step, within what the model usually misses."""
@@ -83,7 +81,7 @@ class Group:
         missed = abs(step - (expected_now[member] - expected_before[member]))
         if missed < _EXPLAINED_SHARE * abs(step):
             return True
-        return bool(test.scale > 0 and missed / test.scale < test.jump_tail.threshold)
+        return bool(missed < test.jump_tail.threshold * test.jump_scale)
 
     def _close(self, now_ms: int) -> list[Anomaly]:
         model = self.model
@@ -97,6 +95,7 @@ class Group:
             model,
             values,
             float(at_ms),
+            noises=np.array([series.past.noise for series in members]),
             allowed_per_day=settings.false_alarms_per_sensor_day,
             accept_ms=settings.accept_after_h * 3_600_000,
         )

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldstream_central.detect.echoes import Echoes
 from fieldstream_central.detect.packing import pack, unpack
 from fieldstream_central.detect.residuals import MemberTests
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 MAX_MEMBERS = 12
 MIN_BLOCK_MS = 60_000
@@ -58,6 +60,7 @@ class MateModel:
         self.scale = np.zeros(0)
         self.lagged = np.zeros((0, _LAGS))  # of what is believed
         self.lagged_raw = np.zeros((0, _LAGS))  # of what is measured
+        self.echoes = Echoes(0, _LAGS)
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
         self.bias = np.zeros(0)  # offsets accepted as normal, model units
@@ -133,6 +136,7 @@ class MateModel:
         size = self._size()
         self.lagged = np.zeros((len(self.members), _LAGS))
         self.lagged_raw = np.zeros((len(self.members), _LAGS))
+        self.echoes = Echoes(len(self.members), _LAGS)
         self.moments = np.zeros((size, size))
         self.reach = np.ones(len(self.members))
         self.bias = np.zeros(len(self.members))
@@ -158,14 +162,20 @@ class MateModel:
         raw = believed if measured is None else np.where(np.isfinite(measured), measured, believed)
         # Grows by measured values only: predictions that feed on predictions must not run away.
         self.reach = np.maximum(self.reach, np.where(believed == raw, np.abs(raw), 0.0))
-        for lag, lag_ms in enumerate(_LAGS_MS):
-            keep = math.exp(-self.block_ms / lag_ms)
-            self.lagged[:, lag] = keep * self.lagged[:, lag] + (1 - keep) * believed
-            self.lagged_raw[:, lag] = keep * self.lagged_raw[:, lag] + (1 - keep) * raw
+        keep = self._keep()
+        self.lagged = keep * self.lagged + (1 - keep) * believed[:, None]
+        self.lagged_raw = keep * self.lagged_raw + (1 - keep) * raw[:, None]
+
+    def _keep(self) -> Floats:
+        return np.exp(-self.block_ms / np.array(_LAGS_MS))
 
     def believe(self, member: int) -> None:
         """What was set aside is believed after all: the lagged averages take the measured values."""
         self.lagged[member] = self.lagged_raw[member]
+
+    def disbelieve(self, member: int) -> None:
+        """The member's recent residual was its own error: it leaves the lagged averages."""
+        self.lagged[member] -= self.echoes.lagged[member]
 
     def settle(self, standard: Floats) -> None:
         """After a standstill: the lagged averages start from here."""
@@ -234,18 +244,19 @@ class MateModel:
         bound = 2.0 * self.reach + 3.0
         return features, np.clip(self.weights @ features, -bound, bound)
 
-    def absorb(self, standard: Floats, at_ms: float, predicted: Floats, held: list[bool], weight: float) -> None:
-        """Learns a block: what is held or missing enters as its prediction, the rest clipped."""
-        cleaned = standard.copy()
-        for member, test in enumerate(self.tests):
-            residual = standard[member] - predicted[member]
-            if held[member] or math.isnan(residual):
-                cleaned[member] = predicted[member]
-            elif test.scale > 0 and weight <= 1.0:
-                bound = _CLIP * test.scale
-                cleaned[member] = predicted[member] + min(max(residual, -bound), bound)
-        self._learn(self._features(cleaned, at_ms), weight)
-        self._follow(cleaned, standard)
+    def absorb(
+        self, standard: Floats, at_ms: float, predicted: Floats, *, taught: Mask, believed: Mask, weight: float
+    ) -> None:
+        """Learns a block. Who is not taught enters the moments as predicted, the rest clipped; who is not believed
+        enters the lagged averages as predicted."""
+        known = np.isfinite(standard)
+        residual = np.where(known, standard - predicted, 0.0)
+        scales = np.array([test.scale for test in self.tests])
+        bound = np.where((scales > 0) & (weight <= 1.0), _CLIP * scales, np.inf)
+        self._learn(self._features(predicted + np.where(taught, np.clip(residual, -bound, bound), 0.0), at_ms), weight)
+        deviation = np.where(believed, residual, 0.0)
+        self.echoes.follow(deviation, self._keep())
+        self._follow(predicted + deviation, standard)
 
     def absorb_unjudged(self, standard: Floats, at_ms: float) -> None:
         """Learns a block before there are predictions; missing values count as average."""
@@ -281,6 +292,7 @@ class MateModel:
                 *self.lagged.ravel(),
                 *self.lagged_raw.ravel(),
                 *self.moments[upper],
+                *self.echoes.numbers(),
             ]
         if self.ready:
             numbers += [*self.weights.ravel()]
@@ -319,5 +331,7 @@ class MateModel:
             self.moments = np.zeros((size, size))
             self.moments[np.triu_indices(size)] = take(size * (size + 1) // 2)
             self.moments = self.moments + np.triu(self.moments, 1).T
+            self.echoes = Echoes(count, _LAGS)
+            self.echoes.restore(numbers)
         if rest["ready"]:
             self.weights = take(count * size).reshape(count, size)

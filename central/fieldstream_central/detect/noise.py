@@ -23,6 +23,7 @@ _NEVER_RAISED, _NEVER_RAISED_EXCESS = 8.0, 1.5
 _CHATTER_SHAPE = 0.42
 _STEPS = 12
 _COARSE_NOISES = 2.5
+_OFF_GRID = 0.03
 
 
 class NoiseDetector(State):
@@ -57,6 +58,10 @@ class NoiseDetector(State):
                 return None
             return self._finding(window)
         return self._judged(window, past, many)
+
+    def unusual(self, past: Past) -> bool:
+        """Whether readings scatter more than usual."""
+        return self.recent > _CALM_RATIO * past.noise > 0.0
 
     def _judged(self, window: Window, past: Past, many: bool) -> Finding | None:
         excess = max(self.recent / past.noise - 1.0, 0.0)
@@ -158,11 +163,13 @@ class ResolutionDetector(State):
         coarse = smallest / noise if noise > 0.0 else 0.0
         tail = self.tail
         self.seen += 1.0
-        if coarse > tail.threshold and coarse > _COARSE_NOISES and coarse > 4.0 * self.usual and self.seen > _STEPS:
+        rare = coarse > tail.threshold and coarse > _COARSE_NOISES and coarse > 4.0 * self.usual
+        if rare and self.seen > _STEPS and _on_a_grid(steps, smallest):
             self.holding, self.since = smallest, float(window.last_ts)
             return self._finding()
-        self.usual += (coarse - self.usual) / min(self.seen, 200.0)
-        tail.learn(coarse, past.ln_p, 0.3)
+        if not past.disturbed:
+            self.usual += (coarse - self.usual) / min(self.seen, 200.0)
+            tail.learn(coarse, past.ln_p, 0.3)
         return None
 
     def _finding(self) -> Finding:
@@ -173,3 +180,8 @@ class ResolutionDetector(State):
             severity="info",
             observed=self.holding,
         )
+
+
+def _on_a_grid(steps: list[float], smallest: float) -> bool:
+    """Whether all steps are multiples of the smallest: a signal on its way makes large steps too, but of any size."""
+    return all(abs(step / smallest - round(step / smallest)) < _OFF_GRID for step in steps)

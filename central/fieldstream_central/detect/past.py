@@ -24,7 +24,7 @@ class Past(State):
         *("windows", "last_start", "last_end", "last_ts", "last_value", "step_ms", "period_ms", "ln_p"),
         *("noise", "noise_n", "mean1", "mean2", "max1", "max2", "max3", "min1", "min2", "min3", "rate"),
     )
-    __slots__ = (*FIELDS, "noise_now", "ring")
+    __slots__ = (*FIELDS, "disturbed", "noise_now", "ring")
 
     def __init__(self) -> None:
         self.windows = 0.0
@@ -36,6 +36,7 @@ class Past(State):
         self.max1 = self.max2 = self.max3 = self.min1 = self.min2 = self.min3 = math.nan
         self.rate = 0.0
         self.noise_now = math.nan  # of the window at hand
+        self.disturbed = False  # a finding stands: what is seen now is not ordinary and teaches nothing
         self.ring: list[float] = []
 
     def numbers(self) -> list[float]:

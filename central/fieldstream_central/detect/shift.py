@@ -64,7 +64,8 @@ class ShiftDetector(State):
             return None
         if size > tail.threshold and size > FLOOR_NOISES * past.noise:
             return self._candidate(window, past, level, difference)
-        tail.learn(size, past.ln_p)
+        if not past.disturbed:
+            tail.learn(size, past.ln_p)
         return None
 
     def _candidate(self, window: Window, past: Past, level: float, difference: float) -> Finding | None:

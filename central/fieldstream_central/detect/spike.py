@@ -45,7 +45,6 @@ class SpikeDetector(State):
         size = max(0.0, size)
         tail = self.tail
         if size > tail.threshold and size > FLOOR_NOISES * past.noise and past.noise_n > 5.0:
-            tail.learn(size, past.ln_p)
             observed = max1 if up > down else min1
             expected = 0.5 * (past.mean2 + window.mean)
             return Finding(
@@ -60,5 +59,6 @@ class SpikeDetector(State):
                 score=min(1.0, 0.5 * size / tail.threshold),
                 over_at=int(past.last_ts),
             )
-        tail.learn(size, past.ln_p)
+        if not past.disturbed:
+            tail.learn(size, past.ln_p)
         return None

@@ -1,0 +1,93 @@
+"""What a sensor's own error does to the predictions of its mates, at every time scale that is tested.
+
+A sensor that is off by d(t) shows d as its own residual and shifts every mate's prediction by the regression's weights
+times d and its lagged averages. Both are linear, so for each sensor its residual's own lagged averages are kept, and
+ring, short and long means of all of them: with these, "what would be left of everybody's residual if c alone were
+off?" has an exact answer, whatever the course of the fault (fault reconstruction: Dunia and Qin 1998).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+RING, JUMP_RECENT = 12, 3
+SHORT, LONG = 1 / 8, 1 / 40
+STATISTICS = ("mate-shift", "mate-inconsistency", "drift", "spike")  # jump, short mean, long mean, spike
+
+
+class Echoes:
+    """Residuals of `count` sensors, shape (count, 1 + lags): own residual, then its lagged averages."""
+
+    def __init__(self, count: int, lags: int) -> None:
+        self.lagged = np.zeros((count, lags))
+        self.ring = np.zeros((RING, count, 1 + lags))
+        self.filled = np.zeros(count)  # entries of the ring that hold something, by sensor
+        self.short = np.zeros((count, 1 + lags))
+        self.long = np.zeros((count, 1 + lags))
+
+    def take(self, residual: Floats) -> None:
+        """Takes the block's residuals in."""
+        now = np.concatenate((residual[:, None], self.lagged), axis=1)
+        self.ring[:-1] = self.ring[1:]
+        self.ring[-1] = now
+        np.minimum(self.filled + 1.0, RING, out=self.filled)
+        self.short += SHORT * (now - self.short)
+        self.long += LONG * (now - self.long)
+
+    def follow(self, deviation: Floats, keep: Floats) -> None:
+        """How far the values that entered the model's lagged averages were from their predictions."""
+        self.lagged *= keep
+        self.lagged += (1.0 - keep) * deviation[:, None]
+
+    def means(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Jump, short mean, long mean and spike, each of shape (count, 1 + lags).
+
+        No jump while its three last blocks disagree; a spike is a block that sticks out of both its neighbours.
+        """
+        recent = self.ring[-JUMP_RECENT:]
+        before = self.ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)[:, None]
+        steps = recent[:, :, 0] - before[:, 0]
+        agreed = (np.abs(np.sign(steps).sum(axis=0)) == JUMP_RECENT) & (self.filled >= 2 * JUMP_RECENT)
+        jump = np.where(agreed[:, None], recent.mean(axis=0) - before, 0.0)
+        from_next, from_last = self.ring[-2] - self.ring[-1], self.ring[-2] - self.ring[-3]
+        alone = (from_next[:, 0] * from_last[:, 0] > 0.0) & (self.filled >= JUMP_RECENT)
+        nearer = np.abs(from_next[:, :1]) < np.abs(from_last[:, :1])
+        spike = np.where(alone[:, None], np.where(nearer, from_next, from_last), 0.0)
+        return jump, self.short, self.long, spike
+
+    def recent(self) -> Floats:
+        """Mean of the last residuals by sensor."""
+        return np.asarray(self.ring[-JUMP_RECENT:, :, 0].mean(axis=0))
+
+    def effects(self, weights: Floats, means: Floats) -> Floats:
+        """Shape (count, count): what sensor c, off by its own residual, adds to the prediction of sensor i at [c, i]."""
+        count, depth = means.shape
+        by_lag = weights[:, : count * depth].reshape(count, depth, count)
+        return np.asarray(np.einsum("ilc,cl->ci", by_lag, means))
+
+    def cleanse(self, culprit: int, weights: Floats) -> None:
+        """Takes out of the mates' residuals what the culprit has done to them, and its error out of its averages."""
+        for means in (*self.ring, self.short, self.long):
+            effect = self.effects(weights, means)[culprit]
+            effect[culprit] = 0.0
+            means[:, 0] += effect
+        self.lagged[culprit] = 0.0
+
+    def forget(self, member: int) -> None:
+        """The member's recent residuals say nothing about the next."""
+        self.ring[:, member] = 0.0
+        self.filled[member] = 0.0
+        self.short[member] = self.long[member] = 0.0
+
+    def numbers(self) -> list[float]:
+        """State as numbers."""
+        arrays = (self.lagged, self.ring, self.filled, self.short, self.long)
+        return [value for array in arrays for value in array.ravel().tolist()]
+
+    def restore(self, numbers: Iterator[float]) -> None:
+        """Inverse of `numbers`."""
+        for array in (self.lagged, self.ring, self.filled, self.short, self.long):
+            array.flat[:] = [next(numbers) for _ in range(array.size)]
