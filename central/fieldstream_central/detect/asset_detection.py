@@ -6,7 +6,7 @@ exactly as if it had never stopped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from fieldstream_central.detect.config import DetectionConfig, Maintenance
 from fieldstream_central.detect.episodes import EpisodeBook, Place
@@ -20,6 +20,16 @@ from fieldstream_central.detect.series import SeriesDetection, moved_together
 _SERIES, _GROUP, _ASSET = "series:", "group:", "asset"
 
 
+class LikeAssets(Protocol):
+    """What assets of the same kind tell each other; see cohort.py."""
+
+    def tell(self, asset: str, series: str, at_ms: float, value: float) -> None:
+        """A sensor's residual of a block, in units of its scale."""
+
+    def mean(self, asset: str, series: str, at_ms: float) -> float:
+        """Mean residual of the other assets' sensors of that metric in a block."""
+
+
 class AssetDetection:
     """All detectors of one asset (or of one device, where the asset is unknown).
 
@@ -28,8 +38,11 @@ class AssetDetection:
     then, and candidates that waited for the asset's other sensors. `errors` counts exceptions by detector.
     """
 
-    def __init__(self, key: str, config: DetectionConfig, *, shadow: bool = False) -> None:
+    def __init__(
+        self, key: str, config: DetectionConfig, like: LikeAssets | None = None, *, shadow: bool = False
+    ) -> None:
         self.key, self.config = key, config
+        self._like = like
         self._shadow_flag = shadow
         self._plug_ins: tuple[Detector, ...] = load_plug_ins(config.plug_ins)
         self._series: dict[str, SeriesDetection] = {}
@@ -44,9 +57,11 @@ class AssetDetection:
         self.shadow = AssetDetection(key, config.shadow, shadow=True) if config.shadow else None
 
     @classmethod
-    def load(cls, key: str, parts: Mapping[str, bytes], config: DetectionConfig) -> "AssetDetection":
+    def load(
+        cls, key: str, parts: Mapping[str, bytes], config: DetectionConfig, like: LikeAssets | None = None
+    ) -> "AssetDetection":
         """Detection with the state that `dump_changed` gave before; {} starts anew. Raises StateVersionError."""
-        detection = cls(key, config)
+        detection = cls(key, config, like)
         detection._restore({name: part for name, part in parts.items() if not name.startswith("shadow:")})
         if detection.shadow is not None:
             shadow_parts = {name[7:]: part for name, part in parts.items() if name.startswith("shadow:")}
@@ -128,10 +143,13 @@ class AssetDetection:
                 series.group = number
                 break
         else:
-            self._groups.append(Group(MateModel(), self._series))
+            self._groups.append(self._group(MateModel()))
             series.group = len(self._groups) - 1
         series.member = self._groups[series.group].model.add(series.key)
         return series
+
+    def _group(self, model: MateModel) -> Group:
+        return Group(model, self._series, self._like, self.key)
 
     def _add(self, place: Place) -> SeriesDetection:
         settings = self.config.of(place.asset_type, place.device_id, place.metric)
@@ -267,7 +285,7 @@ class AssetDetection:
 
     def _restore(self, parts: Mapping[str, bytes]) -> None:
         groups = sorted((name for name in parts if name.startswith(_GROUP)), key=lambda name: int(name[6:]))
-        self._groups = [Group(MateModel.load(parts[name]), self._series) for name in groups]
+        self._groups = [self._group(MateModel.load(parts[name])) for name in groups]
         for name in _series_in_order(parts, self._groups):
             series = self._add(SeriesDetection.place_of(parts[name]))
             series.restore(parts[name])

@@ -1,14 +1,18 @@
 """A group of mates at work: gathers blocks, lets them be judged, and turns verdicts into episodes."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, accuse, judge_block
-from fieldstream_central.detect.mates import MateModel
+from fieldstream_central.detect.mates import Floats, MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
 from fieldstream_central.detect.residuals import Suspicion
 from fieldstream_central.detect.series import SeriesDetection
+
+if TYPE_CHECKING:
+    from fieldstream_central.detect.asset_detection import LikeAssets
 
 NAME, VERSION = "mates", "1"
 _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
@@ -17,8 +21,11 @@ _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
 class Group:
     """The mate model of some sensors of one asset, and those sensors."""
 
-    def __init__(self, model: MateModel, series: Mapping[str, SeriesDetection]) -> None:
+    def __init__(
+        self, model: MateModel, series: Mapping[str, SeriesDetection], like: "LikeAssets | None", asset: str
+    ) -> None:
         self.model, self._series = model, series
+        self._like, self._asset = like, asset
         self.errors = 0
 
     def on_window(self, series: SeriesDetection, window: Window) -> list[Anomaly]:
@@ -95,16 +102,27 @@ class Group:
             model,
             values,
             float(at_ms),
+            like=self._told(at_ms),
             noises=np.array([series.past.noise for series in members]),
             allowed_per_day=settings.false_alarms_per_sensor_day,
             accept_ms=settings.accept_after_h * 3_600_000,
         )
+        if self._like is not None and model.ready:
+            for member, key in enumerate(model.members):
+                self._like.tell(self._asset, key, float(at_ms), model.tests[member].raw)
         steps: list[Anomaly] = []
         for verdict in verdicts:
             series = members[verdict.member]
             if NAME not in series.settings.disabled:
                 steps += self._publish(series, verdict, now_ms)
         return steps
+
+    def _told(self, at_ms: int) -> Floats:
+        """What like assets' sensors showed in the block before."""
+        if self._like is None:
+            return np.zeros(len(self.model.members))
+        before = float(at_ms - self.model.block_ms)
+        return np.array([self._like.mean(self._asset, key, before) for key in self.model.members])
 
     def _publish(self, series: SeriesDetection, verdict: Verdict, now_ms: int) -> list[Anomaly]:
         series.changed = True

@@ -52,6 +52,7 @@ class _Block:
 
     at_ms: float
     standard: Floats
+    explained: Floats  # of the residuals, by like assets
     silent: Mask
     features: Floats
     predicted: Floats
@@ -62,10 +63,18 @@ class _Block:
 
 
 def judge_block(
-    model: MateModel, values: Floats, at_ms: float, *, noises: Floats, allowed_per_day: float, accept_ms: float
+    model: MateModel,
+    values: Floats,
+    at_ms: float,
+    *,
+    like: Floats,
+    noises: Floats,
+    allowed_per_day: float,
+    accept_ms: float,
 ) -> list[Verdict]:
     """Judges the block that begins at `at_ms` and learns from it. NaN in `values`: silent or under maintenance.
 
+    `like` is what like assets' sensors showed of late, in units of their scale, by member;
     `noises` is the noise of one reading by member, in the sensor's unit.
     """
     standard = model.standardise(values)
@@ -84,9 +93,12 @@ def judge_block(
     if silent.any() or aside.any():
         filled = np.where(silent | aside, predicted, filled)
         features, predicted = model.predict(filled, at_ms)
+    own = predicted
+    explained = np.array([test.explained(told) for test, told in zip(model.tests, like.tolist(), strict=True)])
+    predicted = own + explained
     residual = np.where(silent, 0.0, standard - predicted)
     block = _Block(
-        at_ms, standard, silent, features, predicted, residual, FLOOR_NOISES * noises / model.scale, accept_ms, aside
+        at_ms, standard, explained, silent, features, predicted, residual, FLOOR_NOISES * noises / model.scale, accept_ms, aside
     )
     model.echoes.take(residual)
     verdicts = _look(model, block)
@@ -95,6 +107,9 @@ def judge_block(
         model.settle(standard)
         verdicts += [Verdict(member, None) for member, test in enumerate(model.tests) if test.held]
         _new_regime(model, everyone=True)
+    for member, test in enumerate(model.tests):
+        raw = math.nan if silent[member] or test.held or test.on_trial else float(standard[member] - own[member])
+        test.compare(raw, float(like[member]))
     _learn(model, block, max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0))
     return [_in_units(model, verdict, values, block.predicted) for verdict in verdicts]
 
@@ -189,7 +204,8 @@ def _suspect(
     accuse(model, culprit, Suspicion(kind, ratio, size))
     block.silenced[culprit] = True
     filled = np.where(block.silent | block.silenced, block.predicted, block.standard)
-    block.features, block.predicted = model.predict(filled, block.at_ms)
+    block.features, predicted = model.predict(filled, block.at_ms)
+    block.predicted = predicted + block.explained
     return _trial(model, culprit, block)
 
 
@@ -225,8 +241,8 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     """
     test = model.tests[member]
     measured = model.with_measured(block.features, member, block.standard)
-    if_true = block.standard - model.weights @ measured
-    if_false = block.standard - model.weights @ block.features
+    if_true = block.standard - block.explained - model.weights @ measured
+    if_false = block.standard - block.explained - model.weights @ block.features
     evidence = 0.0
     for other, mate in enumerate(model.tests):
         if other == member or mate.held or mate.on_trial or mate.scale <= 0 or block.silent[other]:

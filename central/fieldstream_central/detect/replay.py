@@ -5,13 +5,13 @@ writes anomalies.csv, one row per episode and sensor. truth.csv is never opened.
 """
 
 import csv
-import heapq
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fieldstream_central.detect.asset_detection import AssetDetection
+from fieldstream_central.detect.cohort import CohortDetection, cohort_key
 from fieldstream_central.detect.config import DetectionConfig, Maintenance, contradictory
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.windows import UNKNOWN, Key, SensorEntry, Windower
@@ -28,54 +28,37 @@ class DatasetError(Exception):
 
 
 class Bench:
-    """Many assets' detection in one process, driven by window rows and event time as the Flink job drives it."""
+    """Many cohorts' detection in one process, driven by window rows and event time as the Flink job drives it."""
 
     def __init__(self, config: DetectionConfig) -> None:
         self._config = config
-        self._assets: dict[str, AssetDetection] = {}
-        self._deadlines: dict[str, int] = {}
-        self._queue: list[tuple[int, str]] = []
+        self._cohorts: dict[str, CohortDetection] = {}
         self.rows = 0
 
     def on_window(self, window: Window) -> list[Anomaly]:
         """A window row for whichever asset it belongs to."""
-        key = window.asset_id or window.device_id
-        asset = self._assets.get(key)
-        if asset is None:
-            asset = self._assets[key] = AssetDetection.load(key, {}, self._config)
+        key = cohort_key(window)
+        cohort = self._cohorts.get(key)
+        if cohort is None:
+            cohort = self._cohorts[key] = CohortDetection(self._config)
         self.rows += 1
-        steps = asset.on_window(window)
-        self._schedule(key, asset)
-        return steps
+        return cohort.on_window(window)
 
     def on_time(self, event_time_ms: int) -> list[Anomaly]:
         """Event time has advanced."""
-        steps: list[Anomaly] = []
-        while self._queue and self._queue[0][0] <= event_time_ms:
-            at_ms, key = heapq.heappop(self._queue)
-            if self._deadlines.get(key) == at_ms:
-                del self._deadlines[key]
-                steps += self._assets[key].on_time(event_time_ms)
-                self._schedule(key, self._assets[key])
-        return steps
-
-    def _schedule(self, key: str, asset: AssetDetection) -> None:
-        due = asset.next_deadline()
-        if due is not None and (key not in self._deadlines or due < self._deadlines[key]):
-            self._deadlines[key] = due
-            heapq.heappush(self._queue, (due, key))
+        return [step for cohort in self._cohorts.values() for step in cohort.on_time(event_time_ms)]
 
     @property
     def assets(self) -> Mapping[str, AssetDetection]:
         """Detection by asset."""
-        return self._assets
+        return {key: asset for cohort in self._cohorts.values() for key, asset in cohort.assets.items()}
 
     @property
     def errors(self) -> dict[str, int]:
         """Exceptions in detectors, by detector."""
         total: dict[str, int] = {}
-        for asset in self._assets.values():
-            for name, count in asset.errors.items():
+        for cohort in self._cohorts.values():
+            for name, count in cohort.errors.items():
                 total[name] = total.get(name, 0) + count
         return total
 

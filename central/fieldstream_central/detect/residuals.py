@@ -17,6 +17,7 @@ SCALE_MEMORY = 1500.0
 HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way
 STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR = 0.3
+LIKE_MEMORY, LIKE_DOUBT, LIKE_MOST = 3000.0, 100.0, 2.0  # blocks; blocks' worth of doubt; largest factor
 FLOOR_NOISES = 3.0  # noises of a reading below which nothing is a finding, however rare
 
 
@@ -37,10 +38,11 @@ class MemberTests(State):
     FIELDS = (
         *("scale", "seen", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir", "hesitated"),
         *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "silent_blocks"),
-        *("jump_scale", "short_scale", "long_scale", "spike_scale"),
+        *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
+        *("like_product", "like_square"),
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
-    __slots__ = (*FIELDS, *PARTS)
+    __slots__ = (*FIELDS, *PARTS, "raw")
 
     def __init__(self) -> None:
         self.scale = self.seen = 0.0
@@ -50,6 +52,8 @@ class MemberTests(State):
         self.trial_left = self.trial_blocks = self.trial_votes = self.trial_kind = self.trial_ratio = 0.0
         self.silent_blocks = 0.0
         self.jump_scale = self.short_scale = self.long_scale = self.spike_scale = 0.0
+        self.raw_scale = self.raw_seen = self.like_product = self.like_square = 0.0
+        self.raw = math.nan  # residual of the last block before like assets were asked, in units of its scale
         self.jump_tail, self.short_tail, self.long_tail, self.spike_tail = Tail(), Tail(), Tail(), Tail()
 
     @property
@@ -86,6 +90,24 @@ class MemberTests(State):
     def allowance(self) -> float:
         """What the tests concede to an unusual transient of the plant, in model units."""
         return GAIN_ERROR * max(0.0, self.stir - 1.5 * self.usual_stir)
+
+    def explained(self, like: float) -> float:
+        """What like assets' mean residual explains of this sensor's, in model units."""
+        share = self.like_product / (self.like_square + LIKE_DOUBT)
+        return min(max(share, 0.0), LIKE_MOST) * like * self.raw_scale
+
+    def compare(self, residual: float, like: float) -> None:
+        """Learns how this sensor's residual goes with like assets'; NaN: it cannot be trusted now."""
+        if math.isnan(residual):
+            self.raw = math.nan
+            return
+        self.raw_seen = min(self.raw_seen + 1.0, SCALE_MEMORY)
+        self.raw_scale = _running(self.raw_scale, abs(residual), self.raw_seen)
+        self.raw = residual / self.raw_scale if self.raw_scale > 0.0 else 0.0
+        bounded = min(max(self.raw, -4.0), 4.0)
+        keep = 1.0 - 1.0 / LIKE_MEMORY
+        self.like_product = keep * self.like_product + bounded * like
+        self.like_square = keep * self.like_square + like * like
 
     def thresholds(self, floor: float) -> tuple[float, float, float, float]:
         """Sizes of jump, short mean, long mean and spike that are rarer than allowed."""
