@@ -12,6 +12,7 @@ from typing import Any
 from fieldstream_central.detect.config import SensorSettings
 from fieldstream_central.detect.model import Anomaly, Finding
 
+SLOW_COOL_DOWN_MS = 3 * 3_600_000
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -38,6 +39,11 @@ class EpisodeBook:
     reported_at: int = 0
     least_cool_down_ms: float = 0.0  # sixty windows: slow sensors repeat themselves slowly
 
+    def _cool_down_ms(self, detector: str, settings: SensorSettings) -> float:
+        # What the mates doubt again soon after is the same doubt: a slow fault crosses its threshold more than once.
+        slow = SLOW_COOL_DOWN_MS if self.current is not None and detector == self.current.detector == "mates" else 0.0
+        return max(settings.cool_down_s * 1000, self.least_cool_down_ms, slow)
+
     @property
     def open(self) -> bool:
         """Whether an episode stands."""
@@ -52,7 +58,7 @@ class EpisodeBook:
         episode = self.current
         if episode is None or (
             episode.ended_at is not None
-            and at_ms - episode.ended_at > max(settings.cool_down_s * 1000, self.least_cool_down_ms)
+            and at_ms - episode.ended_at > self._cool_down_ms(detector, settings)
         ):
             steps = [self._opened(detector, version, finding, at_ms)]
         elif episode.ended_at is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fieldstream_central.detect.asset_detection import LikeAssets
 
 NAME, VERSION = "mates", "1"
+_TELLING = frozenset(("stuck", "noise", "resolution"))  # detectors whose word on a sensor spares it the mates'
 _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
 
 
@@ -103,6 +104,7 @@ class Group:
             values,
             float(at_ms),
             like=self._told(at_ms),
+            broken=np.array([bool(_TELLING & series.book.active.keys()) for series in members]),
             noises=np.array([series.past.noise for series in members]),
             allowed_per_day=settings.false_alarms_per_sensor_day,
             accept_ms=settings.accept_after_h * 3_600_000,

@@ -68,6 +68,7 @@ def judge_block(
     at_ms: float,
     *,
     like: Floats,
+    broken: Mask,
     noises: Floats,
     allowed_per_day: float,
     accept_ms: float,
@@ -75,9 +76,10 @@ def judge_block(
     """Judges the block that begins at `at_ms` and learns from it. NaN in `values`: silent or under maintenance.
 
     `like` is what like assets' sensors showed of late, in units of their scale, by member;
+    `broken` says whose readings another detector has found to be wrong: they are set aside and not judged here;
     `noises` is the noise of one reading by member, in the sensor's unit.
     """
-    standard = model.standardise(values)
+    standard = np.where(broken, math.nan, model.standardise(values))
     silent = np.isnan(standard)
     if silent.all():
         for test in model.tests:

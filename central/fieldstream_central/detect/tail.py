@@ -18,9 +18,9 @@ _TAIL1, _TAIL2 = 0.05, 0.005
 _FIRST = 7  # values before any judgement
 _EARLY_GROWTH = 1.4
 _MEMORY = 4000.0  # values; older ones fade
-_PRIOR_SHAPE = 1.15  # between exponential (1) and Gaussian (2)
+_PRIOR_SHAPE = 1.3  # between exponential (1) and Gaussian (2)
 _PRIOR_WEIGHT = 300.0
-_SHAPE_RANGE = (0.6, 1.6)
+_SHAPE_RANGE = (0.6, 1.8)
 _CLASSES, _PER_OCTAVE = 24, 3
 _LN_CLASS = math.log(2.0) / _PER_OCTAVE
 
