@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,9 @@ from fieldstream_schemas.topics import TOPICS
 
 from fieldstream_central.assets import PlantFileError, publish
 from fieldstream_central.detect import cli as detect
+from fieldstream_central.detect.config import Maintenance
 from fieldstream_central.grafana import cli as grafana
+from fieldstream_central.maintenance import MaintenanceError, announce
 from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
@@ -28,9 +31,11 @@ app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=F
 schemas = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry.")
 jobs = typer.Typer(no_args_is_help=True, help="The stream jobs on the Flink cluster.")
 assets = typer.Typer(no_args_is_help=True, help="The asset registry.")
+maintenance = typer.Typer(no_args_is_help=True, help="Planned work, in which detection is silent.")
 app.add_typer(schemas, name="schemas")
 app.add_typer(jobs, name="jobs")
 app.add_typer(assets, name="assets")
+app.add_typer(maintenance, name="maintenance")
 app.add_typer(store.app, name="store")
 app.add_typer(detect.app, name="detect")
 app.add_typer(grafana.app, name="grafana")
@@ -98,6 +103,28 @@ def load_assets(plant: Annotated[Path, typer.Argument(help="plant file (TOML)")]
     print(f"{publish(load_settings(), plant, now_ms=time.time_ns() // 1_000_000)} sensors written")
 
 
+@maintenance.command("plan")
+def plan_maintenance(
+    name: Annotated[str, typer.Argument(help="your name for the work; the same name again replaces it")],
+    start: Annotated[datetime, typer.Option(help="UTC, e.g. 2026-01-05T06:00:00")],
+    end: Annotated[datetime, typer.Option(help="UTC; leave room for the machine to settle")],
+    *,
+    asset: Annotated[str, typer.Option(help="asset id; empty: any")] = "",
+    device: Annotated[str, typer.Option(help="device id; empty: any")] = "",
+    metric: Annotated[str, typer.Option(help="metric; empty: any")] = "",
+    note: Annotated[str, typer.Option(help="what is done")] = "",
+) -> None:
+    """Announce planned work: within it, detection raises nothing and learns nothing."""
+    begin_ms, end_ms = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (start, end))
+    announce(load_settings(), name, Maintenance(begin_ms, end_ms, asset, device, metric), note)
+
+
+@maintenance.command("withdraw")
+def withdraw_maintenance(name: Annotated[str, typer.Argument(help="the name it was planned under")]) -> None:
+    """Take planned work back."""
+    announce(load_settings(), name, None)
+
+
 @jobs.command("run")
 def run_jobs() -> None:
     """Keep both stream jobs running, from their newest checkpoints. Goes on until stopped."""
@@ -154,7 +181,7 @@ def main() -> None:
     """Entry point. What a person can mend is said in a sentence, not in a traceback."""
     try:
         app()
-    except (SettingsError, JobError, RegistryError, PlantFileError, ClickHouseError) as error:
+    except (SettingsError, JobError, RegistryError, PlantFileError, MaintenanceError, ClickHouseError) as error:
         sys.exit(f"fieldstream: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"fieldstream: {error.request.url} did not answer as expected: {error}. Is the stack up? make status")

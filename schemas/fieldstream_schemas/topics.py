@@ -51,10 +51,16 @@ DEAD_LETTERS = Topic(name="dead-letters", schema_file="dead_letter.avsc", key="g
 GATEWAYS = Topic(name="gateways", schema_file="gateway_status.avsc", key="gateway_id", partitions=1)
 ASSETS = Topic(name="assets", schema_file="asset.avsc", key="device_id/metric", partitions=1, compacted=True)
 FORGET = Topic(name="forget", schema_file="forget.avsc", key="request_id", partitions=1, compacted=True)
+MAINTENANCE = Topic(
+    name="maintenance", schema_file="maintenance.avsc", key="maintenance_id", partitions=1, compacted=True
+)
 
 TOPICS = {
     topic.name: topic
-    for topic in (READINGS_RAW, READINGS_CLEAN, WINDOWS, ANOMALIES, ALARMS, DEAD_LETTERS, GATEWAYS, ASSETS, FORGET)
+    for topic in (
+        *(READINGS_RAW, READINGS_CLEAN, WINDOWS, ANOMALIES, ALARMS),
+        *(DEAD_LETTERS, GATEWAYS, ASSETS, FORGET, MAINTENANCE),
+    )
 }
 
 

@@ -69,6 +69,7 @@ class CohortDetection:
     def __init__(self, config: DetectionConfig, parts: Mapping[str, bytes] | None = None) -> None:
         """`parts` is what `dump_changed` gave before. Raises StateVersionError."""
         self._config = config
+        self._planned: tuple[Maintenance, ...] | None = None
         self._peers = Peers()
         self.assets: dict[str, AssetDetection] = {}
         self._deadlines: dict[str, int] = {}
@@ -90,6 +91,8 @@ class CohortDetection:
         asset = self.assets.get(key)
         if asset is None:
             asset = self.assets[key] = AssetDetection.load(key, {}, self._config, self._peers)
+            if self._planned is not None:
+                asset.set_maintenance(self._planned)
         steps = asset.on_window(window)
         self._schedule(key)
         return steps
@@ -111,7 +114,7 @@ class CohortDetection:
 
     def set_maintenance(self, maintenance: Iterable[Maintenance]) -> None:
         """Replaces the planned maintenance of the configuration."""
-        planned = tuple(maintenance)
+        self._planned = planned = tuple(maintenance)
         for asset in self.assets.values():
             asset.set_maintenance(planned)
 

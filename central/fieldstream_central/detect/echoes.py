@@ -63,7 +63,7 @@ class Echoes:
         return np.asarray(self.ring[-JUMP_RECENT:, :, 0].mean(axis=0))
 
     def effects(self, weights: Floats, means: Floats) -> Floats:
-        """Shape (count, count): what sensor c, off by its own residual, adds to the prediction of sensor i at [c, i]."""
+        """Shape (count, count); at [c, i] what sensor c, off by its own residual, adds to sensor i's prediction."""
         count, depth = means.shape
         by_lag = weights[:, : count * depth].reshape(count, depth, count)
         return np.asarray(np.einsum("ilc,cl->ci", by_lag, means))

@@ -57,8 +57,7 @@ class EpisodeBook:
         self.active[detector] = finding.kind
         episode = self.current
         if episode is None or (
-            episode.ended_at is not None
-            and at_ms - episode.ended_at > self._cool_down_ms(detector, settings)
+            episode.ended_at is not None and at_ms - episode.ended_at > self._cool_down_ms(detector, settings)
         ):
             steps = [self._opened(detector, version, finding, at_ms)]
         elif episode.ended_at is not None:

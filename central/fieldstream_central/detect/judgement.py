@@ -22,6 +22,8 @@ HESITATE_MS = 8 * 3_600_000
 TRIAL_MS = 20 * 60_000
 PASSING_BLOCKS = 6.0
 EVIDENCE, MOST_VOTE, MOST_LEFT = 0.15, 0.5, 100.0
+TELLING_SCALES = 2.0  # by how much both must differ at a mate for its word to count
+BLIP_MS = 3 * 3_600_000
 VOTES_NEEDED = 1.5
 SUDDEN_SHARE = 0.7
 SILENT_BLOCKS = 3.0
@@ -100,7 +102,16 @@ def judge_block(
     predicted = own + explained
     residual = np.where(silent, 0.0, standard - predicted)
     block = _Block(
-        at_ms, standard, explained, silent, features, predicted, residual, FLOOR_NOISES * noises / model.scale, accept_ms, aside
+        at_ms,
+        standard,
+        explained,
+        silent,
+        features,
+        predicted,
+        residual,
+        FLOOR_NOISES * noises / model.scale,
+        accept_ms,
+        aside,
     )
     model.echoes.take(residual)
     verdicts = _look(model, block)
@@ -126,7 +137,9 @@ def _learn(model: MateModel, block: _Block, ln_p: float) -> None:
     if model.regime_left > 0:
         model.regime_left -= 1
         weight = REGIME_WEIGHT
-    model.absorb(block.standard, block.at_ms, block.predicted, taught=~block.silenced, believed=~replaced, weight=weight)
+    model.absorb(
+        block.standard, block.at_ms, block.predicted, taught=~block.silenced, believed=~replaced, weight=weight
+    )
 
 
 def _return_of_the_silent(model: MateModel, standard: Floats, silent: Mask) -> None:
@@ -156,6 +169,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
         ratios = np.nan_to_num(np.abs(np.array([mean[:, 0] for mean in means])) / thresholds)
     free: list[int] = []
     for member, test in enumerate(model.tests):
+        test.fade()
         if block.silent[member]:
             continue
         test.stirred(float(block.predicted[member]))
@@ -178,9 +192,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     return verdicts
 
 
-def _suspect(
-    model: MateModel, block: _Block, free: list[int], ratios: Floats, thresholds: Floats
-) -> list[Verdict]:
+def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, thresholds: Floats) -> list[Verdict]:
     """Puts on trial who accounts best for what the tests show; nobody, if it is the plant."""
     number, column = np.unravel_index(int(ratios[:, free].argmax()), (TESTS, len(free)))
     strongest = free[int(column)]
@@ -249,8 +261,12 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     for other, mate in enumerate(model.tests):
         if other == member or mate.held or mate.on_trial or mate.scale <= 0 or block.silent[other]:
             continue
-        evidence += (min(float(if_true[other]) ** 2, MOST_LEFT * mate.scale**2) -
-                     min(float(if_false[other]) ** 2, MOST_LEFT * mate.scale**2)) / mate.scale**2
+        if abs(float(if_true[other] - if_false[other])) < TELLING_SCALES * mate.scale:
+            continue
+        evidence += (
+            min(float(if_true[other]) ** 2, MOST_LEFT * mate.scale**2)
+            - min(float(if_false[other]) ** 2, MOST_LEFT * mate.scale**2)
+        ) / mate.scale**2
     test.trial_votes += min(max(EVIDENCE * evidence, -MOST_VOTE), MOST_VOTE)
     test.trial_left -= 1.0
     recent = abs(float(model.echoes.recent()[member]))
@@ -258,11 +274,13 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     if test.trial_votes <= -VOTES_NEEDED:
         model.believe(member)
         model.regime_left = max(model.regime_left, REGIME_BLOCKS // 2)
+        test.blip()
         _let_go(model, member)
         return []
     if recent < max(_BACK_SHARE * test.held_size, float(block.floors[member])):
         sudden = abs(float(model.echoes.ring[-5, member, 0])) > SUDDEN_SHARE * test.held_size
         lasted = test.trial_blocks - test.trial_left
+        test.blip()
         _let_go(model, member)
         # The value came back at once: it was a passing fault. The prediction came after it: it was the plant.
         if sudden and lasted >= PASSING_BLOCKS and test.trial_votes > -0.5:
@@ -301,6 +319,8 @@ def _standing(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     recent = abs(float(model.echoes.recent()[member]))
     test.held_size = max(test.held_size, abs(float(model.echoes.short[member, 0])))
     if recent < _BACK_SHARE * test.held_size:
+        if block.at_ms - test.held_since < BLIP_MS:
+            test.blip()
         _let_go(model, member)
         return [Verdict(member, None)]
     if block.at_ms - test.held_since > block.accept_ms:

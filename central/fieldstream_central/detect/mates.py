@@ -167,7 +167,7 @@ class MateModel:
         self.lagged_raw = keep * self.lagged_raw + (1 - keep) * raw[:, None]
 
     def _keep(self) -> Floats:
-        return np.exp(-self.block_ms / np.array(_LAGS_MS))
+        return np.asarray(np.exp(-self.block_ms / np.array(_LAGS_MS)))
 
     def believe(self, member: int) -> None:
         """What was set aside is believed after all: the lagged averages take the measured values."""

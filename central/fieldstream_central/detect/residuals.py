@@ -1,9 +1,9 @@
 """Tests of one sensor's residual against its mates: a jump, and offsets that persist over minutes and hours.
 
 A jump (last three blocks against nine before) and two exponentially weighted means (Roberts 1959) are each taken in
-units of their own usual size, which follows the model's quality within a day, and judged by their own tail. A finding ends when the residual is back under half of what it was found with, or when it has become
-the new normal. What looks suspicious teaches nothing for eight hours, so that a slow fault does not become normal on
-its way.
+units of their own usual size, which follows the model's quality within a day, and judged by their own tail. A finding
+ends when the residual is back under half of what it was found with, or when it has become the new normal. What looks
+suspicious teaches nothing for eight hours, so that a slow fault does not become normal on its way.
 """
 
 import math
@@ -13,8 +13,10 @@ from fieldstream_central.detect.packing import State
 from fieldstream_central.detect.tail import Tail
 
 _LN_LOOKS_SHORT, _LN_LOOKS_LONG = math.log(3.0), math.log(12.0)  # looks that are independent: fewer than blocks
+PRIOR_SHAPE = 1.3  # means of residuals are nearly Gaussian
 SCALE_MEMORY = 1500.0
 HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way
+HABIT_FROM, HABIT_KEEP, HABIT_FACTOR = 1.3, 0.9995, 1.3
 STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR = 0.3
 LIKE_MEMORY, LIKE_DOUBT, LIKE_MOST = 3000.0, 100.0, 2.0  # blocks; blocks' worth of doubt; largest factor
@@ -39,7 +41,7 @@ class MemberTests(State):
         *("scale", "seen", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir", "hesitated"),
         *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "silent_blocks"),
         *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
-        *("like_product", "like_square"),
+        *("like_product", "like_square", "blips", "habit"),
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
     __slots__ = (*FIELDS, *PARTS, "raw")
@@ -53,8 +55,10 @@ class MemberTests(State):
         self.silent_blocks = 0.0
         self.jump_scale = self.short_scale = self.long_scale = self.spike_scale = 0.0
         self.raw_scale = self.raw_seen = self.like_product = self.like_square = 0.0
+        self.blips = self.habit = 0.0
         self.raw = math.nan  # residual of the last block before like assets were asked, in units of its scale
-        self.jump_tail, self.short_tail, self.long_tail, self.spike_tail = Tail(), Tail(), Tail(), Tail()
+        self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
+        self.long_tail, self.spike_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
 
     @property
     def on_trial(self) -> bool:
@@ -112,6 +116,8 @@ class MemberTests(State):
     def thresholds(self, floor: float) -> tuple[float, float, float, float]:
         """Sizes of jump, short mean, long mean and spike that are rarer than allowed."""
         more = self.allowance
+        if self.blips > HABIT_FROM:
+            floor = max(floor, self.habit)
         return (
             max(self.jump_tail.threshold * self.jump_scale, floor) + more,
             max(self.short_tail.threshold * self.short_scale, floor) + more,
@@ -145,6 +151,16 @@ class MemberTests(State):
         self.short_tail.learn(max(short - allowance, 0.0) / (self.short_scale or 1.0), ln_p - _LN_LOOKS_SHORT, 0.15)
         self.long_tail.learn(max(long - allowance, 0.0) / (self.long_scale or 1.0), ln_p - _LN_LOOKS_LONG, 0.04)
         self.spike_tail.learn(max(spike - allowance, 0.0) / (self.spike_scale or 1.0), ln_p)
+
+    def fade(self) -> None:
+        """A block has passed."""
+        self.blips *= HABIT_KEEP
+        self.habit *= HABIT_KEEP
+
+    def blip(self) -> None:
+        """What stood or was on trial was over soon: a second one within a day is a habit, which raises the bar."""
+        self.blips += 1.0
+        self.habit = max(self.habit, HABIT_FACTOR * self.held_size)
 
     def release(self, quiet_blocks: float) -> None:
         """No finding or trial stands any more."""

@@ -18,7 +18,7 @@ _TAIL1, _TAIL2 = 0.05, 0.005
 _FIRST = 7  # values before any judgement
 _EARLY_GROWTH = 1.4
 _MEMORY = 4000.0  # values; older ones fade
-_PRIOR_SHAPE = 1.3  # between exponential (1) and Gaussian (2)
+_PRIOR_SHAPE = 1.15  # between exponential (1) and Gaussian (2)
 _PRIOR_WEIGHT = 300.0
 _SHAPE_RANGE = (0.6, 1.8)
 _CLASSES, _PER_OCTAVE = 24, 3
@@ -26,12 +26,13 @@ _LN_CLASS = math.log(2.0) / _PER_OCTAVE
 
 
 class Tail(State):
-    """Adaptive threshold for a non-negative statistic."""
+    """Adaptive threshold for a non-negative statistic; `prior_shape` is what its tail is believed to be at first."""
 
     FIELDS = ("n", "threshold", "since", "largest", "top")
-    __slots__ = (*FIELDS, "counts")
+    __slots__ = (*FIELDS, "counts", "prior_shape")
 
-    def __init__(self) -> None:
+    def __init__(self, prior_shape: float = _PRIOR_SHAPE) -> None:
+        self.prior_shape = prior_shape
         self.n = 0.0
         self.threshold = math.inf
         self.since = 0.0
@@ -54,8 +55,7 @@ class Tail(State):
         if n > _FIRST:
             # Early on it may be a fault on its way up, and later no single value may count for much more than rare.
             value = min(value, _EARLY_GROWTH * self.largest if n <= 40.0 else 1.2 * self.threshold)
-        if value > self.largest:
-            self.largest = value
+        self.largest = max(self.largest, value)
         if value > 0.0:
             number = math.floor(math.log(value) / _LN_CLASS)
             if number >= self.top:
@@ -108,9 +108,9 @@ class Tail(State):
             self.threshold = math.inf
             return
         ln1, ln2 = -math.log(tail1), -math.log(tail2)
-        shape = _PRIOR_SHAPE
+        shape = self.prior_shape
         if n > 60.0 and q2 > q1 > 0.0:
             fitted = min(max(math.log(ln2 / ln1) / math.log(q2 / q1), _SHAPE_RANGE[0]), _SHAPE_RANGE[1])
-            shape = (_PRIOR_WEIGHT * _PRIOR_SHAPE + n * fitted) / (_PRIOR_WEIGHT + n)
+            shape = (_PRIOR_WEIGHT * self.prior_shape + n * fitted) / (_PRIOR_WEIGHT + n)
         bare = q2 * max(ln_p / ln2, 1.0) ** (1.0 / shape)
         self.threshold = bare * (1.0 + 1.5 / math.sqrt(n))

@@ -1,7 +1,7 @@
-"""The job "detect": window rows to anomaly episodes, in Python, one live `AssetDetection` per asset.
+"""The job "detect": window rows to anomaly episodes, in Python, one live `CohortDetection` per key.
 
 A separate job, so that a broken detector never stops the data. What it learned is kept in Flink's state
-as the parts that `AssetDetection.dump_changed` gives, so a restart goes on where it stopped.
+as the parts that `CohortDetection.dump_changed` gives, so a restart goes on where it stopped.
 """
 
 import json
@@ -21,15 +21,18 @@ from pyflink.datastream.state import MapStateDescriptor
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from fieldstream_central.detect.asset_detection import AssetDetection
+from fieldstream_central.detect.cohort import CohortDetection
 from fieldstream_central.detect.config import DetectionConfig
 from fieldstream_central.detect.model import Anomaly, Window
+from fieldstream_central.detect.packing import StateVersionError
+from fieldstream_central.maintenance import MaintenanceFeed
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import job_configuration
 from fieldstream_central.stream.rehearsal import CONFIGURATION, SUFFIX, redirected
 
-LIVE_ASSETS = 20_000  # assets kept unpacked per worker; more are packed and unpacked at each row
+LIVE_COHORTS = 5_000  # kept unpacked per worker; more are packed and unpacked at each row
 TIMER_STEP_MS = 10_000  # deadlines are rounded up to this, so that an asset has few timers
+FIRST_POLL_S = 5.0  # for planned maintenance, at the start
 HEARTBEAT_DELAY_S = 20  # heartbeats move event time on when windows stop; behind by what windows need to arrive
 
 SOURCES = f"""
@@ -71,25 +74,32 @@ log = logging.getLogger("fieldstream.detect")
 
 
 class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is not typed
-    """Feeds each asset's windows to its `AssetDetection` and keeps what that has learned in Flink's state."""
+    """Feeds each cohort's windows to its `CohortDetection` and keeps what that has learned in Flink's state."""
 
-    def __init__(self, config: DetectionConfig, cache: Path, urls: tuple[str, ...], anomaly_schema_id: int) -> None:
+    def __init__(
+        self, config: DetectionConfig, kafka: str, cache: Path, urls: tuple[str, ...], anomaly_schema_id: int
+    ) -> None:
         self._config = config
+        self._kafka = kafka
         self._cache = cache
         self._urls = urls
         self._header = frame_header(anomaly_schema_id)
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Called once in the worker, before any row."""
-        descriptor = MapStateDescriptor("parts", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        descriptor = MapStateDescriptor("cohort_parts", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         self._parts = runtime_context.get_map_state(descriptor)
-        self._live: OrderedDict[str, AssetDetection] = OrderedDict()
+        self._live: OrderedDict[str, CohortDetection] = OrderedDict()
         self._registry = SchemaRegistry(self._urls, self._cache)
+        self._maintenance = MaintenanceFeed(self._kafka, self._registry)
+        self._planned = self._config.maintenance
+        self._follow_maintenance(wait_s=FIRST_POLL_S)
         self._writers: dict[int, Any] = {}
         self._errors_seen: dict[str, dict[str, int]] = {}
         metrics = runtime_context.get_metrics_group()
         self._undecodable = metrics.counter("fieldstream_undecodable_windows")
         self._errors = metrics.counter("fieldstream_detector_errors")
+        self._relearned = metrics.counter("fieldstream_detection_learns_anew")
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """One window row of one asset."""
@@ -98,6 +108,7 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
         except (ValueError, EOFError, IndexError, KeyError):
             self._undecodable.inc()
             return
+        self._follow_maintenance()
         detection = self._detection(ctx.get_current_key())
         yield from self._emit(detection.on_window(window))
         self._keep(detection, ctx)
@@ -108,33 +119,51 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
         yield from self._emit(detection.on_time(timestamp))
         self._keep(detection, ctx)
 
-    def _detection(self, key: str) -> AssetDetection:
+    def close(self) -> None:
+        """Called once, at the end."""
+        self._maintenance.close()
+
+    def _follow_maintenance(self, *, wait_s: float = 0.0) -> None:
+        planned = self._maintenance.poll(wait_s=wait_s)
+        if planned is not None:
+            self._planned = self._config.maintenance + planned
+            for detection in self._live.values():
+                detection.set_maintenance(self._planned)
+
+    def _detection(self, key: str) -> CohortDetection:
         detection = self._live.get(key)
         if detection is None:
-            detection = AssetDetection.load(key, dict(self._parts.items()), self._config)
+            try:
+                detection = CohortDetection(self._config, dict(self._parts.items()))
+            except StateVersionError as error:
+                log.error("%s: %s", key, error)
+                self._relearned.inc()
+                self._parts.clear()
+                detection = CohortDetection(self._config)
+            detection.set_maintenance(self._planned)
             self._live[key] = detection
-            if len(self._live) > LIVE_ASSETS:
+            if len(self._live) > LIVE_COHORTS:
                 self._live.popitem(last=False)
         else:
             self._live.move_to_end(key)
         return detection
 
-    def _keep(self, detection: AssetDetection, ctx: Any) -> None:
+    def _keep(self, detection: CohortDetection, ctx: Any) -> None:
         for name, part in detection.dump_changed().items():
             self._parts.put(name, part)
-        self._count_errors(detection)
+        self._count_errors(ctx.get_current_key(), detection)
         deadline = detection.next_deadline()
         if deadline is not None:
             ctx.timer_service().register_event_time_timer(-(-deadline // TIMER_STEP_MS) * TIMER_STEP_MS)
 
-    def _count_errors(self, detection: AssetDetection) -> None:
+    def _count_errors(self, key: str, detection: CohortDetection) -> None:
         """Exceptions that detection has caught: to the metric, and the first of each detector to the log."""
-        seen = self._errors_seen.setdefault(detection.key, {})
+        seen = self._errors_seen.setdefault(key, {})
         for detector, count in detection.errors.items():
             if fresh := count - seen.get(detector, 0):
                 self._errors.inc(fresh)
                 if detector not in seen:
-                    log.error("detector %s raised on asset %s; the others go on", detector, detection.key)
+                    log.error("detector %s raised on %s; the others go on", detector, key)
                 seen[detector] = count
 
     def _window(self, value: bytes) -> Window:
@@ -185,6 +214,7 @@ def prepare(settings: Settings, *, restore_from: str | None, rehearsal: bool = F
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     function = DetectAnomalies(
         DetectionConfig.load(settings.detection_file) if settings.detection_file else DetectionConfig(),
+        settings.kafka,
         settings.schema_cache.absolute(),
         settings.registry,
         registry.wait_for_id(ANOMALIES),

@@ -10,7 +10,10 @@ import org.apache.flink.avro.shaded.org.apache.avro.io.DecoderFactory;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.ScalarFunction;
 
-/** Asset of a framed window, or its device when it has none: what detection is keyed by; "?" for bytes that are no window. */
+/**
+ * What detection is keyed by: like assets of one site, else the asset of a framed window, or its device when it has
+ * none; "?" for bytes that are no window. The same rule as cohort_key in detect/cohort.py.
+ */
 public final class AssetKey extends ScalarFunction {
     private static final String UNREADABLE = "?";
 
@@ -35,6 +38,10 @@ public final class AssetKey extends ScalarFunction {
             GenericRecord window = new GenericDatumReader<GenericRecord>(writer, ours).read(null, DecoderFactory.get()
                     .binaryDecoder(value, Schemas.FRAME_BYTES, value.length - Schemas.FRAME_BYTES, null));
             String asset = window.get("asset_id").toString();
+            String type = window.get("asset_type").toString();
+            if (!asset.isEmpty() && !type.isEmpty()) {
+                return window.get("site") + "/" + type;
+            }
             return asset.isEmpty() ? window.get("device_id").toString() : asset;
         } catch (IOException | RuntimeException damaged) {
             return UNREADABLE;
