@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,13 +14,21 @@ from fieldstream_central.detect.compare import compare_episodes
 from fieldstream_central.detect.config import DetectionConfig, DetectionConfigError
 from fieldstream_central.detect.nab import replay_nab
 from fieldstream_central.detect.plug_ins import PlugInError, load_plug_ins
-from fieldstream_central.detect.replay import DatasetError, open_dataset, write_anomalies
+from fieldstream_central.detect.replay import DatasetError, Outcome, open_dataset, replay_windows, write_anomalies
 from fieldstream_central.detect.replay import replay as replay_dataset
 from fieldstream_central.detect.score import Score, ScoreError, read_alarms, read_truth, score, sensor_days_of
+from fieldstream_central.detect.stored import StoredRange
+from fieldstream_central.store.clickhouse import ClickHouseError
 
 app = typer.Typer(help="Anomaly detection on recorded data.", no_args_is_help=True, pretty_exceptions_enable=False)
-_ERRORS = (DatasetError, ScoreError, DetectionConfigError, PlugInError, OSError)
+_ERRORS = (DatasetError, ScoreError, DetectionConfigError, PlugInError, ClickHouseError, OSError)
 
+SourceArgument = Annotated[
+    str,
+    typer.Argument(help="Dataset folder (readings.csv ...), NAB's folder, or ClickHouse's URL with --from and --to."),
+]
+FromOption = Annotated[datetime | None, typer.Option("--from", help="First window, UTC, of a range in ClickHouse.")]
+ToOption = Annotated[datetime | None, typer.Option("--to", help="End of that range, UTC.")]
 ConfigOption = Annotated[Path | None, typer.Option(help="Detection settings, TOML; without it the defaults.")]
 
 
@@ -32,23 +41,35 @@ def _config(path: Path | None) -> DetectionConfig:
     return DetectionConfig.load(path) if path else DetectionConfig()
 
 
+def _outcome(source: str, config: DetectionConfig, start: datetime | None, end: datetime | None) -> Outcome:
+    """Detection over a dataset folder, or over a time range of the store."""
+    if not source.startswith(("http://", "https://")):
+        return replay_dataset(open_dataset(Path(source)), config)
+    if start is None or end is None:
+        raise DatasetError(f"{source}: a range of the store needs --from and --to")
+    stored = StoredRange(source, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    return replay_windows(stored.windows(), config)
+
+
 @app.command()
 def replay(
-    source: Annotated[Path, typer.Argument(help="Dataset folder (readings.csv ...), or NAB's data folder.")],
+    source: SourceArgument,
     out: Annotated[Path, typer.Argument(help="Folder for the result.")],
     *,
     layout: Annotated[str, typer.Option("--format", help="folder or nab.")] = "folder",
     config: ConfigOption = None,
+    from_time: FromOption = None,
+    to_time: ToOption = None,
 ) -> None:
     """Shows what detection would have done on recorded data: one pass, no look-ahead, no label read."""
     try:
         if layout == "nab":
-            files = replay_nab(source, out)
+            files = replay_nab(Path(source), out)
             print(json.dumps({"files": files, "out": str(out)}))
             return
         if layout != "folder":
             raise DatasetError(f"--format {layout!r}: use folder or nab")
-        outcome = replay_dataset(open_dataset(source), _config(config))
+        outcome = _outcome(source, _config(config), from_time, to_time)
         live = [episode for episode in outcome.episodes.values() if not episode.shadow]
         shadow = [episode for episode in outcome.episodes.values() if episode.shadow]
         rows = write_anomalies(out / "anomalies.csv", live)
@@ -103,10 +124,12 @@ def _show(result: Score) -> None:
 
 @app.command()
 def compare(
-    source: Annotated[Path, typer.Argument(help="Dataset folder, or anomalies.csv of a replay with a shadow.")],
+    source: SourceArgument,
     *,
     config: ConfigOption = None,
     candidate: Annotated[Path | None, typer.Option(help="Settings to compare with; default: [shadow].")] = None,
+    from_time: FromOption = None,
+    to_time: ToOption = None,
 ) -> None:
     """Shows what other settings or detectors would change: alarms added and removed, per day."""
     try:
@@ -114,10 +137,9 @@ def compare(
         other = DetectionConfig.load(candidate) if candidate else live_config.shadow
         if other is None:
             raise DetectionConfigError("nothing to compare with: give --candidate, or settings with a [shadow] table")
-        dataset = open_dataset(source)
         live_config.shadow = None
-        before = replay_dataset(dataset, live_config).episodes.values()
-        after = replay_dataset(dataset, other).episodes.values()
+        before = _outcome(source, live_config, from_time, to_time).episodes.values()
+        after = _outcome(source, other, from_time, to_time).episodes.values()
     except _ERRORS as error:
         _fail(error)
     change = compare_episodes(before, after)

@@ -31,6 +31,9 @@ SETTLE_MS = 45 * 60_000
 MOST_RATIO = 10.0
 LEFT_SHARE = 0.35  # of all residuals that a culprit may leave unexplained
 OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
+DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
+SURE_RATIO = 1.8
+SAFETY, SPIKE_SAFETY = 1.15, 1.3  # factors on thresholds: statistics are many, and residuals never quite as learned
 CROWD_FACTOR = 0.75
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
@@ -167,6 +170,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     ).T
     with np.errstate(invalid="ignore"):
         ratios = np.nan_to_num(np.abs(np.array([mean[:, 0] for mean in means])) / thresholds)
+    ratios[-1] /= SPIKE_SAFETY / SAFETY
     free: list[int] = []
     for member, test in enumerate(model.tests):
         test.fade()
@@ -187,7 +191,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     if free and young is not None:
         # A second fault in an asset beside a standing one is less likely than a mate misled by it.
         crowd = 1.0 + CROWD_FACTOR * sum(test.held for test in model.tests)
-        if ratios[:, free].max() > young * crowd:
+        if ratios[:, free].max() > SAFETY * young * crowd:
             verdicts += _suspect(model, block, free, ratios, thresholds)
     return verdicts
 
@@ -203,7 +207,9 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
     mean = model.echoes.means()[int(number)]
     culprit: int | None = strongest
     if len(model.members) > 1:
-        culprit = _culprit(model, mean, thresholds[int(number)], ratios[int(number)], free)
+        culprit, doubtful = _culprit(model, mean, thresholds[int(number)], ratios[int(number)], free)
+        if doubtful and ratio < SURE_RATIO:
+            return []  # two explain it about as well: a fault that grows will tell them apart
     if culprit is None:
         accused = sum(test.on_trial for test in model.tests)
         suspects = int((ratios[:, free].max(axis=0) > 1.0).sum())
@@ -230,20 +236,24 @@ def accuse(model: MateModel, member: int, suspicion: Suspicion) -> None:
     model.tests[member].accuse(suspicion, max(TRIAL_MS / model.block_ms, 3.0))
 
 
-def _culprit(model: MateModel, means: Floats, thresholds: Floats, ratios: Floats, free: list[int]) -> int | None:
-    """The member whose own error, if it had one, leaves least of all residuals."""
+def _culprit(
+    model: MateModel, means: Floats, thresholds: Floats, ratios: Floats, free: list[int]
+) -> tuple[int | None, bool]:
+    """The member whose own error, if it had one, leaves least of all residuals; and whether another does nearly so."""
     effects = model.echoes.effects(model.weights, means)
     before = float((np.minimum(ratios[free], MOST_RATIO) ** 2).sum())
-    best, least = None, LEFT_SHARE * before
+    costs: dict[int, float] = {}
     for member in free:
         if ratios[member] < OWN_RATIO:
             continue
         others = [other for other in free if other != member]
         left = np.abs(means[others, 0] + effects[member, others]) / thresholds[others]
-        cost = float((np.minimum(np.nan_to_num(left), MOST_RATIO) ** 2).sum())
-        if cost <= least:
-            best, least = member, cost
-    return best
+        costs[member] = float((np.minimum(np.nan_to_num(left), MOST_RATIO) ** 2).sum())
+    ranked = sorted(costs, key=lambda member: costs[member])
+    if not ranked or costs[ranked[0]] > LEFT_SHARE * before:
+        return None, False
+    doubtful = len(ranked) > 1 and costs[ranked[1]] < max(DOUBT_FACTOR * costs[ranked[0]], DOUBT_SHARE * before)
+    return ranked[0], doubtful
 
 
 def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
