@@ -17,6 +17,7 @@ from fieldstream_central.detect.tail import Tail
 
 MIN_RATIO, MIN_RATIO_SINGLE = 1.8, 2.0  # where windows hold many readings, and where they hold one
 _CALM_RATIO = 1.4
+RAISED_WINDOWS = 3.0
 _CLIP_RATIO = 4.0
 _HESITATIONS = 30.0
 _NEVER_RAISED, _NEVER_RAISED_EXCESS = 8.0, 1.5
@@ -59,9 +60,10 @@ class NoiseDetector(State):
             return self._finding(window)
         return self._judged(window, past, many)
 
-    def unusual(self, past: Past) -> bool:
-        """Whether readings scatter more than usual."""
-        return self.recent > _CALM_RATIO * past.noise > 0.0
+    @property
+    def raised(self) -> bool:
+        """Whether readings have scattered unusually for some windows; a single large one is ordinary."""
+        return bool(self.holding) or self.over >= RAISED_WINDOWS
 
     def _judged(self, window: Window, past: Past, many: bool) -> Finding | None:
         excess = max(self.recent / past.noise - 1.0, 0.0)

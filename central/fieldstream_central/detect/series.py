@@ -90,7 +90,7 @@ class SeriesDetection:
         if "gap" in book.active:
             steps += book.gone("gap", window.first_ts, at_ms)
         past.noise_now = past.noise_of(window)
-        past.disturbed = bool(book.active) or learned.noise.unusual(past)
+        past.disturbed = bool(book.active) or learned.noise.raised
         candidates: list[tuple[str, Finding]] = []
         for name, check in self.checks:
             try:

@@ -16,7 +16,7 @@ from fieldstream_central.detect.packing import State
 
 _TAIL1, _TAIL2 = 0.05, 0.005
 _FIRST = 7  # values before any judgement
-_EARLY_GROWTH = 1.4
+_EARLY, _EARLY_GROWTH = 40.0, 1.4  # up to here the largest value stands for a quantile
 _MEMORY = 4000.0  # values; older ones fade
 _PRIOR_SHAPE = 1.15  # between exponential (1) and Gaussian (2)
 _PRIOR_WEIGHT = 300.0
@@ -54,7 +54,7 @@ class Tail(State):
         n = self.n = self.n + weight
         if n > _FIRST:
             # Early on it may be a fault on its way up, and later no single value may count for much more than rare.
-            value = min(value, _EARLY_GROWTH * self.largest if n <= 40.0 else 1.2 * self.threshold)
+            value = min(value, _EARLY_GROWTH * self.largest if n <= _EARLY else 1.2 * self.threshold)
         self.largest = max(self.largest, value)
         if value > 0.0:
             number = math.floor(math.log(value) / _LN_CLASS)
@@ -62,7 +62,7 @@ class Tail(State):
                 self._raise_top(number + 1)
             self.counts[max(number - int(self.top), -_CLASSES)] += weight
         self.since += 1.0
-        if self.since >= 8.0 or n <= 40.0:
+        if self.since >= 8.0 or n <= _EARLY:
             self._set_threshold(ln_p)
 
     def ratio(self, value: float) -> float:
@@ -101,9 +101,10 @@ class Tail(State):
         if n < _FIRST or self.top == -math.inf:
             self.threshold = math.inf
             return
-        tail2 = max(_TAIL2, 1.5 / (n + 1.0))
+        tail2 = max(_TAIL2, 1.0 / (n + 1.0))
         tail1 = max(_TAIL1, min(10.0 * tail2, 0.3))
-        q1, q2 = self._quantile(tail1 * n), self._quantile(tail2 * n)
+        q1 = self._quantile(tail1 * n)
+        q2 = self.largest if n <= _EARLY else self._quantile(tail2 * n)
         if q2 <= 0.0:
             self.threshold = math.inf
             return

@@ -91,7 +91,8 @@ def test_a_replay_of_a_range_in_clickhouse_gives_the_replays_episodes(
             migrate(store.url)
             body = BytesIO()
             fastavro.writer(body, parsed_schema(WINDOWS), [window.to_record() for window in windows])
-            client.insert("INSERT INTO fieldstream.windows_data FORMAT Avro", body.getvalue())
+            columns = ", ".join(Window.__slots__)
+            client.insert(f"INSERT INTO fieldstream.windows_data ({columns}) FORMAT Avro", body.getvalue())
         begin = datetime.fromtimestamp(START_MS / 1000, UTC)
         stored = StoredRange(store.url, begin, begin + timedelta(minutes=MINUTES + 1))
         assert replay_windows(stored.windows(), DetectionConfig()).episodes == replayed.episodes
