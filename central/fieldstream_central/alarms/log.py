@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,16 @@ from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.topics import ALARMS, ANOMALIES
 from prometheus_client import Counter
 
-from fieldstream_central.alarms.life import Action, Alarm, Event, alarm_id_of, check, with_episode, with_event
+from fieldstream_central.alarms.life import (
+    Action,
+    Alarm,
+    Event,
+    RefusedError,
+    alarm_id_of,
+    check,
+    with_episode,
+    with_event,
+)
 from fieldstream_central.settings import Settings
 
 _ANSWER_S = 10.0
@@ -37,6 +46,9 @@ class AlarmsAwayError(Exception):
 
 class ConflictError(Exception):
     """Somebody else acted first; the message says who and what."""
+
+
+Outcome = Alarm | RefusedError | ConflictError | AlarmsAwayError
 
 
 class AlarmLog:
@@ -85,66 +97,87 @@ class AlarmLog:
             return list(self._alarms.values())
 
     def perform(self, alarm_id: str, action: Action, who: str, *, revision: int | None = None, comment: str = "",
-                until: int | None = None, anomaly_id: str | None = None) -> Alarm:  # fmt: skip
-        """Does something to an alarm and returns it as it is then.
+                until: int | None = None) -> Alarm:  # fmt: skip
+        """Does something to one alarm and returns it as it is then.
 
-        `revision`: the one that the caller has seen; `anomaly_id`: the episode meant, by default the newest. Raises
-        RefusedError, ConflictError or AlarmsAwayError.
+        `revision`: the one that the caller has seen. Raises RefusedError, ConflictError or AlarmsAwayError.
         """
-        self._require_ready()
-        with self._changed:
-            alarm = self._alarms.get(alarm_id, Alarm(alarm_id))
-        if revision is not None and revision != alarm.revision:
-            raise ConflictError(_who_was_first(alarm))
-        episode = anomaly_id if anomaly_id is not None else (alarm.episode or {}).get("anomaly_id", "")
-        about_episode = action in (Action.ACKNOWLEDGE, Action.RESET)
-        event = Event(
-            event_id=str(uuid.uuid4()),
-            alarm_id=alarm_id,
-            revision=alarm.revision + 1,
-            action=action,
-            at=time.time_ns() // 1_000_000,
-            who=who,
-            anomaly_id=episode if about_episode else "",
-            comment=comment,
-            until=until,
-        )
-        check(alarm, event)
-        with self._changed:
-            self._waiting[event.event_id] = None
+        (outcome,) = self.perform_all({alarm_id: revision}, action, who, comment=comment, until=until).values()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def perform_all(self, seen: Mapping[str, int | None], action: Action, who: str, *, comment: str = "",
+                    until: int | None = None) -> dict[str, Outcome]:  # fmt: skip
+        """The same to many alarms at once, each with the revision that the caller has seen: what became of each."""
+        outcomes: dict[str, Outcome] = {}
+        events: dict[str, Event] = {}
         try:
-            self._write(event)
+            self._require_ready()
+        except AlarmsAwayError as error:
+            return dict.fromkeys(seen, error)
+        for alarm_id, revision in seen.items():
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting[event.event_id] is not None, _ANSWER_S)
-                alarm = self._alarms[alarm_id]
+                alarm = self._alarms.get(alarm_id, Alarm(alarm_id))
+            event = _event(alarm, action, who, comment, until)
+            try:
+                if revision is not None and revision != alarm.revision:
+                    raise ConflictError(_who_was_first(alarm))
+                check(alarm, event)
+                events[alarm_id] = event
+            except (ConflictError, RefusedError) as error:
+                outcomes[alarm_id] = error
+        return outcomes | self._carry_out(events)
+
+    def _carry_out(self, events: dict[str, Event]) -> dict[str, Outcome]:
+        """Writes the events and waits until they have come back from the log, in their order among all others."""
+        ids = {event.event_id for event in events.values()}
+        with self._changed:
+            self._waiting |= dict.fromkeys(ids)
+        try:
+            self._write(list(events.values()))
+            with self._changed:
+                self._changed.wait_for(lambda: all(self._waiting[event_id] is not None for event_id in ids), _ANSWER_S)
+        except AlarmsAwayError as error:
+            return dict.fromkeys(events, error)
         finally:
             with self._changed:
-                holds = self._waiting.pop(event.event_id)
-        if holds is None:
-            raise AlarmsAwayError("Kafka has the event, but it has not come back; look at the alarm first.")
-        if not holds:
-            raise ConflictError(_who_was_first(alarm))
-        return alarm
+                holds = {event_id: self._waiting.pop(event_id) for event_id in ids}
+                after = {alarm_id: self._alarms.get(alarm_id, Alarm(alarm_id)) for alarm_id in events}
+        outcomes: dict[str, Outcome] = {}
+        for alarm_id, event in events.items():
+            if holds[event.event_id]:
+                outcomes[alarm_id] = after[alarm_id]
+            elif holds[event.event_id] is None:
+                outcomes[alarm_id] = AlarmsAwayError(
+                    "Kafka has the event, but it has not come back; look at the alarm first."
+                )
+            else:
+                outcomes[alarm_id] = ConflictError(_who_was_first(after[alarm_id]))
+        return outcomes
 
     def _require_ready(self) -> None:
         if not self._ready.is_set():
             raise AlarmsAwayError("The alarms have not been read from Kafka yet; try again in a few seconds.")
 
-    def _write(self, event: Event) -> None:
-        failure: list[str] = []
+    def _write(self, events: list[Event]) -> None:
+        failures: list[str] = []
+
+        def delivered(error: object, _message: object) -> None:
+            if error is not None:
+                failures.append(str(error))
+
         try:
-            value = framed(self._registry, ALARMS, asdict(event))
-            self._producer.produce(
-                ALARMS.name,
-                value,
-                event.alarm_id,
-                on_delivery=lambda error, _: failure.append(str(error)) if error else None,
-            )
+            for event in events:
+                value = framed(self._registry, ALARMS, asdict(event))
+                self._producer.produce(ALARMS.name, value, event.alarm_id, on_delivery=delivered)
         except (RegistryError, BufferError, KafkaException) as error:
-            raise AlarmsAwayError(f"The event could not be written: {error}. Nothing was changed.") from error
-        left = self._producer.flush(_DELIVERY_MS / 1000 + 2)
-        if left or failure:
-            raise AlarmsAwayError(f"Kafka did not take the event ({failure[:1] or 'no answer'}). Nothing was changed.")
+            raise AlarmsAwayError(f"The events could not be written: {error}. Look at the alarms again.") from error
+        if self._producer.flush(_DELIVERY_MS / 1000 + 2) or failures:
+            why = failures[0] if failures else "no answer"
+            raise AlarmsAwayError(
+                f"Kafka did not take {len(failures) or 'the'} events ({why}). Look at the alarms again."
+            )
 
     def _run(self) -> None:
         consumer = Consumer(
@@ -215,6 +248,22 @@ class AlarmLog:
             return None
         self._alarms[event.alarm_id] = alarm
         return alarm
+
+
+def _event(alarm: Alarm, action: Action, who: str, comment: str, until: int | None) -> Event:
+    """The next event of an alarm; acknowledging and resetting mean its newest episode."""
+    about_episode = action in (Action.ACKNOWLEDGE, Action.RESET)
+    return Event(
+        event_id=str(uuid.uuid4()),
+        alarm_id=alarm.alarm_id,
+        revision=alarm.revision + 1,
+        action=action,
+        at=time.time_ns() // 1_000_000,
+        who=who,
+        anomaly_id=(alarm.episode or {}).get("anomaly_id", "") if about_episode else "",
+        comment=comment,
+        until=until,
+    )
 
 
 def _read_to(consumer: Consumer, ends: dict[tuple[str, int], int]) -> bool:

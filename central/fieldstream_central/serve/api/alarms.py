@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from fieldstream_central.alarms.life import ADMIN_ACTIONS, Action, Alarm, Hold, RefusedError, State
-from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictError
+from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictError, Outcome
 from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
 
@@ -27,6 +27,13 @@ class Held(BaseModel):
     at: int
     comment: str
     until: int | None = None
+
+
+class CallerOut(BaseModel):
+    """Whose token it is, and what it may do."""
+
+    name: str
+    role: Literal["viewer", "operator", "admin"]
 
 
 class AlarmOut(BaseModel):
@@ -106,26 +113,32 @@ async def alarms(
     return sorted(kept, key=lambda alarm: (_rank(alarm.severity), alarm.started_at or 0))
 
 
+@router.get("/caller", summary="Whose token this is")
+async def caller(request: Request) -> CallerOut:
+    """Without tokens everybody is the admin."""
+    return CallerOut(name=request.state.caller.name, role=request.state.caller.role)
+
+
 @router.post("/alarms/actions", summary="Acknowledge, shelve, comment ... one alarm or many")
 async def act(request: Request, do: Do) -> list[Done]:
     """One answer per alarm, in order: what can be done is done, whatever becomes of the others."""
     require(request, "admin" if do.action in ADMIN_ACTIONS else "operator")
+    seen = {target.alarm_id: target.revision for target in do.alarms}
     who = request.state.caller.name
-    return await asyncio.to_thread(lambda: [_act(_log(request), do, target, who) for target in do.alarms])
+    log = _log(request)
+    outcomes = await asyncio.to_thread(log.perform_all, seen, do.action, who, comment=do.comment, until=do.until)
+    return [_done(alarm_id, outcomes[alarm_id]) for alarm_id in seen]
 
 
-def _act(log: AlarmLog, do: Do, target: Target, who: str) -> Done:
-    try:
-        alarm = log.perform(
-            target.alarm_id, do.action, who, revision=target.revision, comment=do.comment, until=do.until
-        )
-    except RefusedError as error:
-        return Done(alarm_id=target.alarm_id, result="refused", detail=str(error))
-    except ConflictError as error:
-        return Done(alarm_id=target.alarm_id, result="conflict", detail=str(error))
-    except AlarmsAwayError as error:
-        return Done(alarm_id=target.alarm_id, result="away", detail=str(error))
-    return Done(alarm_id=target.alarm_id, result="done", alarm=shown(alarm, time.time_ns() // 1_000_000))
+def _done(alarm_id: str, outcome: Outcome) -> Done:
+    if isinstance(outcome, Alarm):
+        return Done(alarm_id=alarm_id, result="done", alarm=shown(outcome, time.time_ns() // 1_000_000))
+    result: Literal["refused", "conflict", "away"] = "away"
+    if isinstance(outcome, RefusedError):
+        result = "refused"
+    elif isinstance(outcome, ConflictError):
+        result = "conflict"
+    return Done(alarm_id=alarm_id, result=result, detail=str(outcome))
 
 
 def shown(alarm: Alarm, now_ms: int) -> AlarmOut:

@@ -15,6 +15,7 @@ from nicegui import Client, app, ui
 from fieldstream_central.serve.api.models import Series
 from fieldstream_central.serve.api.params import Span
 from fieldstream_central.serve.console import chart, parts, texts, wording
+from fieldstream_central.serve.console.alarm_page import AlarmPage
 from fieldstream_central.serve.console.board import Board, Gatherer
 from fieldstream_central.serve.console.letters import LettersPage
 from fieldstream_central.serve.series import load_series
@@ -137,18 +138,39 @@ def _name(sensor: dict[str, Any]) -> str:
     return label or f"{sensor['device_id']} · {sensor['metric']}"
 
 
-def build(gatherer: Gatherer, device: str | None, metric: str | None) -> None:
-    """One client's page."""
+def top(link: str, target: str) -> tuple[parts.Freshness, ui.dark_mode, ui.button]:
+    """What is at the top of every page; the button switches between light and dark."""
     ui.add_css(_HERE / "style.css")
     dark = ui.dark_mode(value=True)
-    chosen = (device, metric or "") if device else None
     with ui.element("header").classes("fs-top"):
         ui.html(_MARK, sanitize=False).classes("fs-mark")
         ui.label(texts.TITLE).classes("fs-brand").props('role="heading" aria-level="1"')
+        ui.link(link, target).classes("fs-link")
         freshness = parts.Freshness()
         toggle = (
             ui.button(icon="contrast").props(f'flat round dense aria-label="{texts.LIGHT_DARK}"').classes("fs-toggle")
         )
+    toggle.on_click(dark.toggle)
+    return freshness, dark, toggle
+
+
+def build_alarms(gatherer: Gatherer, api_url: str) -> None:
+    """One client's alarm list."""
+    freshness, _, _ = top(texts.TO_OVERVIEW, "/")
+    with ui.element("main").classes("fs-wide"):
+        page = AlarmPage(api_url)
+
+    async def tick() -> None:
+        freshness.show(gatherer.board)
+        await page.show()
+
+    ui.timer(_TICK_S, tick)
+
+
+def build(gatherer: Gatherer, device: str | None, metric: str | None) -> None:
+    """One client's overview."""
+    chosen = (device, metric or "") if device else None
+    freshness, dark, toggle = top(texts.TO_ALARM_LIST, "/alarms")
     with ui.element("main").classes("fs-main"):
         with ui.element("section").classes("fs-panel fs-panel-way"):
             parts.heading(texts.WAY, texts.WAY_HINT)
@@ -163,11 +185,7 @@ def build(gatherer: Gatherer, device: str | None, metric: str | None) -> None:
         with ui.element("section").classes("fs-panel fs-panel-sent"):
             notifications = parts.Notifications()
 
-    def switch() -> None:
-        dark.toggle()
-        sensor_chart.refresh_soon()
-
-    toggle.on_click(switch)
+    toggle.on_click(sensor_chart.refresh_soon)
 
     async def tick() -> None:
         board = gatherer.board
@@ -214,6 +232,10 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
     @ui.page("/dead-letters", title=texts.LETTERS)
     async def dead_letters() -> None:
         await LettersPage(settings.clickhouse).show()
+
+    @ui.page("/alarms", title=texts.ALARM_LIST)
+    def alarm_list() -> None:
+        build_alarms(gatherer, settings.api)
 
     ui.run(
         host=host,

@@ -82,3 +82,43 @@ LETTER_COLUMNS = {
     "payload_size": "Bytes",
     "action": "Handled",
 }
+
+ALARM_LIST = "Alarm list"
+TO_ALARM_LIST = "Alarm list"
+TO_OVERVIEW = "Overview"
+ALARM_COLUMNS = {
+    "state": "State",
+    "severity": "Severity",
+    "asset": "Asset",
+    "sensor": "Sensor",
+    "reason": "What is wrong",
+    "since": "Since (UTC)",
+    "who": "Set aside by",
+}
+ALARM_STATES = {
+    "unacknowledged": "Unacknowledged",
+    "acknowledged": "Acknowledged",
+    "returned-unacknowledged": "Over, unacknowledged",
+    "latched": "Latched",
+    "shelved": "Shelved",
+    "suppressed": "Suppressed",
+    "out-of-service": "Out of service",
+    "cleared": "Cleared",
+}
+STATES = "States"
+ACKNOWLEDGE = "Acknowledge"
+SHELVE = "Shelve"
+UNSHELVE = "Take off the shelf"
+COMMENT = "Comment"
+REASON = "Reason"
+HOURS = "Hours"
+CANCEL = "Cancel"
+UNTIL = "until {time}"
+FORGOTTEN = "(forgotten?)"
+TOKEN = "Your token"  # noqa: S105 - the label of a field
+SIGN_IN = "Sign in"
+DONE = "{count} done"
+API_AWAY = "The API does not answer; what you see is what was known last."
+ALARMS_WAITING = "{count} wait for somebody"
+ALARMS_NOBODY_NEEDED = "nobody is needed"
+ALARMS_NONE_HERE = "No alarm in these states."

@@ -54,3 +54,8 @@ def moment(text: str) -> datetime:
     """A time as ClickHouse writes it in ISO form."""
     when = datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def clock(epoch_ms: int | None) -> str:
+    """Date and time of day in UTC; a dash for none."""
+    return "–" if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%d %b %H:%M:%S")
