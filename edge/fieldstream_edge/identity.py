@@ -4,7 +4,8 @@ The memory is the spool itself, which keeps delivered entries for `identity_wind
 
 - Per series the largest event time is known. A later one is new: one comparison, the normal case.
 - Otherwise it is looked up among the entries of the open segment, kept per series as sorted arrays, and in those
-  sealed segments whose range of event times covers it; the few used last stay in memory.
+  sealed segments whose range of event times covers it; the few used last stay in memory, and of many more which
+  series they hold, so that devices that upload the same hours one after the other do not read them again and again.
 - A series met for the first time since the start begins with the largest event time of the whole spool, so nothing
   is read at a start, and forgetting a series is always safe.
 
@@ -30,6 +31,7 @@ from fieldstream_edge.spool.segment import Segment
 log = logging.getLogger(__name__)
 _MAX_DESCRIPTORS = 64  # per series; a device that invents units or operators must not fill the memory
 _MAX_SERIES = 50_000  # about 20 MB; beyond it the known series are forgotten when a segment is sealed
+_KNOWN_NAMES = 500_000  # of series in segments, 8 bytes each
 _LOADED_SEGMENTS = 6  # of 2 MiB: at most 125,000 readings of 16 bytes each
 
 
@@ -75,6 +77,8 @@ class Identity:
         spool.on_seal = self._sealed
         self._series: dict[tuple[str, str], Series] = {}
         self._loaded: OrderedDict[int, _Loaded] = OrderedDict()
+        self._names: OrderedDict[int, array[int]] = OrderedDict()  # hashes of the series in a segment, ascending
+        self._names_kept = 0
         self.generation = 0  # rises when all series are forgotten: whoever keeps a Series must ask again
         self.lookups = 0
         self._sealed_max_ts = max((segment.footer.max_ts for segment in spool.retained()), default=-(1 << 63))
@@ -93,10 +97,11 @@ class Identity:
         if at < len(series.ts) and series.ts[at] == ts:
             return series.values[at]
         self.lookups += 1
+        key = (series.device_id, series.metric)
         for segment in reversed(self._spool.retained()):
             footer = segment.footer
-            if segment.sealed and footer.min_ts <= ts <= footer.max_ts:
-                columns = self._load(segment).get((series.device_id, series.metric))
+            if segment.sealed and footer.min_ts <= ts <= footer.max_ts and self._may_hold(segment, key):
+                columns = self._load(segment).get(key)
                 if columns is not None:
                     times, values = columns
                     at = bisect_left(times, ts)
@@ -143,12 +148,24 @@ class Identity:
                     self._series[held.device_id, held.metric] = held
                     self.add(held, ts, value)
 
+    def _may_hold(self, segment: Segment, key: tuple[str, str]) -> bool:
+        names = self._names.get(segment.first_seq)
+        if names is None:
+            return True
+        at = bisect_left(names, hash(key))
+        return at < len(names) and names[at] == hash(key)
+
     def _load(self, segment: Segment) -> _Loaded:
         loaded = self._loaded.get(segment.first_seq)
         if loaded is not None:
             self._loaded.move_to_end(segment.first_seq)
             return loaded
         loaded = self._loaded[segment.first_seq] = load(segment)
+        if segment.first_seq not in self._names:
+            names = self._names[segment.first_seq] = array("q", sorted(map(hash, loaded)))
+            self._names_kept += len(names)
+            while self._names_kept > _KNOWN_NAMES and len(self._names) > 1:
+                self._names_kept -= len(self._names.popitem(last=False)[1])
         while len(self._loaded) > _LOADED_SEGMENTS:
             self._loaded.popitem(last=False)
         return loaded

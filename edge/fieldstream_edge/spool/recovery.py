@@ -58,7 +58,8 @@ def recover(
         now = int(time.time() * 1000) if now_ms is None else now_ms
         epoch = max(now, (epoch or 0) + 1)
         _write_epoch(directory, gateway_id, epoch, files)
-    found = Recovered(epoch, delivered_seq=delivered or 0)
+    # What stood before the oldest file was delivered, or is a known gap (invariant 5): the cursor may be older.
+    found = Recovered(epoch, delivered_seq=max(delivered or 0, names[0] - 1 if names else 0))
     for first_seq, following in zip(names, [*names[1:], None], strict=False):
         segment = _recover_segment(directory / f"{first_seq:020d}.seg", first_seq, following, found, files, keys)
         if segment is not None:

@@ -48,6 +48,8 @@ def create(files: Files, directory: Path, header: SegmentHeader, size: int) -> S
     try:
         packed = header.pack()
         files.write(fd, packed, 0)
+        if header.key is not None:
+            files.sync(fd)  # a batch that reached the disk without its header could not be decrypted
         files.sync_directory(directory)
     except OSError:
         os.close(fd)

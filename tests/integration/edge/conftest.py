@@ -47,3 +47,10 @@ def gateway_for(parts: Parts, tmp_path: Path) -> Iterator[Callable[..., GatewayP
     for gateway in made:
         if gateway.process is not None:
             gateway.stop()
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
+    kafka = Kafka(tmp_path / "own-kafka")
+    yield kafka
+    kafka.stop()

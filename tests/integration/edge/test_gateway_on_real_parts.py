@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,13 +109,6 @@ def test_last_heartbeat_says_stopping_and_where_seq_stands(parts: Parts, gateway
     assert beats[-1]["last_seq"] == beats[-1]["accepted_total"] == 50
 
 
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
-    kafka = Kafka(tmp_path / "own-kafka")
-    yield kafka
-    kafka.stop()
-
-
 def test_outage_of_kafka_loses_nothing_and_needs_no_operator(
     parts: Parts, gateway_for: MakeGateway, prefix: str, own_kafka: Kafka
 ) -> None:
@@ -136,19 +129,6 @@ def test_outage_of_kafka_loses_nothing_and_needs_no_operator(
     wait_until(gateway.is_ready, 30, "ready again")
     found = [record["seq"] for _, record in records(own_kafka, READINGS_RAW, gateway.gateway_id)]
     assert sorted(set(found)) == list(range(1, 3501))
-
-
-def test_fresh_readings_are_acknowledged_while_a_backlog_drains(
-    parts: Parts, gateway_for: MakeGateway, prefix: str
-) -> None:
-    mosquitto = parts[0]
-    gateway = gateway_for(f"sensors/{prefix}/#", more_kafka="bytes_per_s = 250000\n").start()
-    publish(mosquitto.port, f"sensors/{prefix}/t", readings(20_000))
-    publish(mosquitto.port, f"sensors/{prefix}/fresh", readings(200))
-    accepted(gateway, 20_200)
-    assert gateway.status()["spool_readings"] > 0
-    gateway.wait_drained(60)
-    assert gateway.metrics()["readings_delivered_total"] == 20_200
 
 
 def test_record_that_kafka_refuses_for_good_does_not_stall_the_rest(

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fieldstream_edge import identity
 from fieldstream_edge.intake.acceptor import Message
 from fieldstream_edge.settings import IntakeSettings, SpoolSettings
 from fieldstream_edge.spool.errors import SpoolFullError, SpoolIOError
 from fieldstream_edge.spool.files import Files
+from fieldstream_edge.spool.segment import Segment
 from fieldstream_schemas.quality import Flag
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -235,6 +237,36 @@ def test_same_readings_again_after_a_restart_are_dropped(rig: Rig, delivered: bo
     assert rig.counters.duplicates == 10_000
     assert rig.counters.readings == 0
     assert len(rig.spool.retained()) > 2, "the test should span several segments"
+
+
+def test_devices_that_upload_the_same_hours_in_turn_do_not_reread_the_spool(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+
+    def counted(segment: Segment) -> identity._Loaded:
+        loads.append(segment.first_seq)
+        return load(segment)
+
+    load = identity.load
+    monkeypatch.setattr(identity, "load", counted)
+
+    def upload(devices: range) -> None:
+        for device in devices:
+            rows = [reading(NOW - 40_000 + 20 * step + device, step).encode() for step in range(2000)]
+            rig.take([Message(f"sensors/d{device}/t", row) for row in rows])
+            rig.acceptor.commit()
+
+    upload(range(20))
+    rig.restart()
+    loads.clear()
+    upload(range(20, 40))
+    segments = len(rig.spool.retained())
+    assert segments > 12
+    assert rig.counters.readings == 40_000
+    assert len(loads) <= segments
+    upload(range(3, 5))
+    assert rig.counters.duplicates == 4000
 
 
 def test_late_reading_of_a_known_series_is_new(rig: Rig) -> None:

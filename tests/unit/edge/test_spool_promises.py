@@ -182,6 +182,19 @@ def test_drop_oldest_counts_what_it_drops(tmp_path: Path, caplog: pytest.LogCapt
     spool.close()
 
 
+def test_dropped_entries_are_not_called_damaged_after_a_kill(tmp_path: Path) -> None:
+    settings = SpoolSettings(segment_bytes=1 << 16, max_bytes=1 << 18, when_full="drop-oldest")
+    spool = Spool(tmp_path, "g", settings)
+    fill(spool, 100)
+    known = spool.gaps
+    os.close(spool._lock_fd)  # the cursor was never saved
+    spool = Spool(tmp_path, "g", settings)
+    assert values(spool)[-1] == 50_000.0
+    assert spool.gaps == known
+    assert spool.counters.damaged_entries == 0
+    spool.close()
+
+
 class _FullForSmallFiles(Files):
     full = False
 
