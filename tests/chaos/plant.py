@@ -17,7 +17,8 @@ def device(name: str, number: int) -> str:
 def write_plant(path: Path, name: str, *, silent_from_s: float | None = None) -> Path:
     """A plant file: ASSETS devices of METRICS sensors at 5 Hz, range faults on the first three.
 
-    `silent_from_s`: all devices but the first fall silent then, and whole Kafka partitions with them.
+    `silent_from_s`: all devices but the first fall silent then, and whole Kafka partitions with them; the first alone
+    has its fault.
     """
     parts = [f'site = "{name}"\n']
     for number in range(ASSETS):
@@ -34,7 +35,7 @@ def write_plant(path: Path, name: str, *, silent_from_s: float | None = None) ->
         (device(name, number), "m0", "range", start_s, FAULT_S) for number, start_s in enumerate(FAULT_STARTS_S)
     ]
     if silent_from_s is not None:
-        faults += [
+        faults = faults[:1] + [
             (device(name, number), f"m{metric}", "gap", silent_from_s, SILENT_S)
             for number in range(1, ASSETS)
             for metric in range(METRICS)
