@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 from fieldstream_schemas.topics import READINGS_RAW
 from local.layout import VENV
 
@@ -165,26 +165,44 @@ def lossy(proxy: Proxy) -> None:
         time.sleep(1)
 
 
+def ends(world: World) -> dict[int, int]:
+    """The next offset of each partition of readings.raw."""
+    consumer = Consumer({"bootstrap.servers": world.settings.kafka, "group.id": "chaos"})
+    try:
+        partitions = [TopicPartition(READINGS_RAW.name, number) for number in range(READINGS_RAW.partitions)]
+        return {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions}
+    finally:
+        consumer.close()
+
+
+def read_to(world: World, end: dict[int, int]) -> bool:
+    """Whether the pipeline's newest checkpoint has all before these offsets."""
+    admin = AdminClient({"bootstrap.servers": world.settings.kafka})
+    partitions = [TopicPartition(READINGS_RAW.name, number) for number in end]
+    group = ConsumerGroupTopicPartitions("fieldstream-pipeline", partitions)
+    answer = next(iter(admin.list_consumer_group_offsets([group]).values())).result()
+    return all(partition.offset >= end[partition.partition] for partition in answer.topic_partitions)
+
+
+def delete_records(world: World, before: dict[int, int]) -> None:
+    """Kafka forgets all of readings.raw before these offsets."""
+    admin = AdminClient({"bootstrap.servers": world.settings.kafka})
+    cut = [TopicPartition(READINGS_RAW.name, partition, offset) for partition, offset in before.items()]
+    for future in admin.delete_records(cut).values():
+        future.result()
+
+
 def retention_then_kill(world: World, _chance: random.Random) -> None:
     """Kafka deletes what the pipeline has read, and the TaskManager dies: only a checkpoint knows the open windows.
 
     It deletes from early in a window on, so that the state of that window lies in the checkpoint alone.
     """
     time.sleep(WINDOW_S - (time.time() - 3) % WINDOW_S)
-    admin = AdminClient({"bootstrap.servers": world.settings.kafka})
-    partitions = [TopicPartition(READINGS_RAW.name, number) for number in range(READINGS_RAW.partitions)]
-    latest = {partition: OffsetSpec.latest() for partition in partitions}  # type: ignore[no-untyped-call]
-    ends = {p.partition: f.result().offset for p, f in admin.list_offsets(latest).items()}
-    group = ConsumerGroupTopicPartitions("fieldstream-pipeline", partitions)
+    end = ends(world)
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        answer = next(iter(admin.list_consumer_group_offsets([group]).values())).result()
-        if all(p.offset >= ends[p.partition] for p in answer.topic_partitions):
-            break
+    while time.monotonic() < deadline and not read_to(world, end):
         time.sleep(0.2)
-    cut = [TopicPartition(READINGS_RAW.name, partition, offset) for partition, offset in ends.items()]
-    for future in admin.delete_records(cut).values():
-        future.result()
+    delete_records(world, end)
     world.kill("flink-taskmanager")
 
 
