@@ -19,6 +19,7 @@ from fieldstream_central.detect.spike import SpikeDetector
 from fieldstream_central.detect.stuck import StuckRule
 
 INTERRUPTION_WINDOWS = 10.0
+READINGS_KNOWN = 150.0  # readings before a spike, a step or more noise is called unusual
 COOL_DOWN_WINDOWS, COOL_DOWN_MOST_MS = 60.0, 3_600_000.0
 
 
@@ -106,7 +107,10 @@ class SeriesDetection:
                 or (name == "level-shift" and not learned.shift.holding)
                 or (name == "noise" and not learned.noise.holding)
             ):
-                candidates.append((name, finding))
+                if past.windows * past.step_ms < READINGS_KNOWN * past.period_ms:
+                    self.dismiss(name)  # too little is known of what is ordinary
+                else:
+                    candidates.append((name, finding))
             else:
                 steps += book.found(name, check.version, finding, at_ms, settings)
         if self._plug_ins:
