@@ -23,11 +23,11 @@ _SERIES, _GROUP, _ASSET = "series:", "group:", "asset"
 class LikeAssets(Protocol):
     """What assets of the same kind tell each other; see cohort.py."""
 
-    def tell(self, asset: str, series: str, at_ms: float, value: float) -> None:
+    def tell(self, metric: str, at_ms: float, value: float) -> None:
         """A sensor's residual of a block, in units of its scale."""
 
-    def mean(self, asset: str, series: str, at_ms: float) -> float:
-        """Mean residual of the other assets' sensors of that metric in a block."""
+    def mean(self, metric: str, at_ms: float, own: list[float]) -> float:
+        """Mean of the others' residuals of that metric in a block."""
 
 
 class AssetDetection:
@@ -149,7 +149,7 @@ class AssetDetection:
         return series
 
     def _group(self, model: MateModel) -> Group:
-        return Group(model, self._series, self._like, self.key)
+        return Group(model, self._series, self._like)
 
     def _add(self, place: Place) -> SeriesDetection:
         settings = self.config.of(place.asset_type, place.device_id, place.metric)

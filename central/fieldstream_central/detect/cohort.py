@@ -3,11 +3,11 @@
 Weather, a common supply, a shift's habits move one metric of all like assets together, and show there as residuals of
 each asset's own regression. So each asset publishes its residuals block by block, and is told the mean of the others'
 of the block before: it learns how much of its own residual that explains. Taking the block before makes the result
-independent of which asset's block closes first. Weakness: with fewer than two other assets there is no such mean.
+independent of which asset's block closes first. Weakness: with fewer than two other sensors of the metric there is no
+such mean.
 """
 
 import heapq
-import math
 from collections.abc import Iterable, Mapping
 
 from fieldstream_central.detect.asset_detection import AssetDetection
@@ -16,7 +16,7 @@ from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.packing import pack, unpack
 
 FEWEST_OTHERS = 2
-_MOST = 4.0  # residual scales that one asset may contribute
+BLOCKS_KEPT = 8  # assets of one type may have blocks of several lengths
 _PEERS = "peers"
 
 
@@ -28,39 +28,36 @@ def cohort_key(window: Window) -> str:
 
 
 class Peers:
-    """The last two blocks' residuals of all sensors of like assets, in units of their own scale."""
+    """Sums of the last blocks' residuals of all sensors of like assets, by metric, in units of each one's scale."""
 
     def __init__(self) -> None:
-        self._told: dict[str, dict[str, list[list[float]]]] = {}  # metric -> asset/device -> [block start ms, value]
+        self._sums: dict[str, dict[str, list[float]]] = {}  # metric -> start of the block in ms -> [sum, count]
         self.changed = False
 
-    def tell(self, asset: str, series: str, at_ms: float, value: float) -> None:
-        """A sensor's residual of the block that began at `at_ms`; NaN: not to be trusted."""
-        device, _, metric = series.rpartition("/")
-        kept = self._told.setdefault(metric, {}).setdefault(f"{asset}\0{device}", [])
-        kept.append([at_ms, min(max(value, -_MOST), _MOST) if math.isfinite(value) else 0.0])
-        del kept[:-2]
+    def tell(self, metric: str, at_ms: float, value: float) -> None:
+        """A sensor's residual of the block that began at `at_ms`."""
+        blocks = self._sums.setdefault(metric, {})
+        sums = blocks.setdefault(str(at_ms), [0.0, 0.0])
+        sums[0] += value
+        sums[1] += 1.0
+        if len(blocks) > BLOCKS_KEPT:
+            del blocks[next(iter(blocks))]
         self.changed = True
 
-    def mean(self, asset: str, series: str, at_ms: float) -> float:
-        """Mean residual of other assets' sensors of this metric in the block that began at `at_ms`, or 0."""
-        total, count = 0.0, 0
-        for name, kept in self._told.get(series.rpartition("/")[2], {}).items():
-            if name.partition("\0")[0] != asset:
-                for begun, value in kept:
-                    if begun == at_ms:
-                        total += value
-                        count += 1
-        return total / count if count >= FEWEST_OTHERS else 0.0
+    def mean(self, metric: str, at_ms: float, own: list[float]) -> float:
+        """Mean of what was told of this block but for one's `own` values; 0 if fewer than two others spoke."""
+        total, count = self._sums.get(metric, {}).get(str(at_ms), (0.0, 0.0))
+        count -= len(own)
+        return (total - sum(own)) / count if count >= FEWEST_OTHERS else 0.0
 
     def dump(self) -> bytes:
         """State as bytes."""
         self.changed = False
-        return pack([], self._told)
+        return pack([], self._sums)
 
     def load(self, part: bytes) -> None:
         """Inverse of `dump`."""
-        self._told = unpack(part)[1] or {}
+        self._sums = unpack(part)[1] or {}
 
 
 class CohortDetection:

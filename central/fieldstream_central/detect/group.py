@@ -22,11 +22,9 @@ _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
 class Group:
     """The mate model of some sensors of one asset, and those sensors."""
 
-    def __init__(
-        self, model: MateModel, series: Mapping[str, SeriesDetection], like: "LikeAssets | None", asset: str
-    ) -> None:
+    def __init__(self, model: MateModel, series: Mapping[str, SeriesDetection], like: "LikeAssets | None") -> None:
         self.model, self._series = model, series
-        self._like, self._asset = like, asset
+        self._like = like
         self.errors = 0
 
     def on_window(self, series: SeriesDetection, window: Window) -> list[Anomaly]:
@@ -110,8 +108,9 @@ class Group:
             accept_ms=settings.accept_after_h * 3_600_000,
         )
         if self._like is not None and model.ready:
-            for member, key in enumerate(model.members):
-                self._like.tell(self._asset, key, float(at_ms), model.tests[member].raw)
+            for series, test in zip(members, model.tests, strict=True):
+                test.raw_at = float(at_ms)
+                self._like.tell(series.place.metric, test.raw_at, test.raw)
         steps: list[Anomaly] = []
         for verdict in verdicts:
             series = members[verdict.member]
@@ -124,7 +123,12 @@ class Group:
         if self._like is None:
             return np.zeros(len(self.model.members))
         before = float(at_ms - self.model.block_ms)
-        return np.array([self._like.mean(self._asset, key, before) for key in self.model.members])
+        own: dict[str, list[float]] = {}
+        metrics = [self._series[key].place.metric for key in self.model.members]
+        for metric, test in zip(metrics, self.model.tests, strict=True):
+            if test.raw_at == before:
+                own.setdefault(metric, []).append(test.raw)
+        return np.array([self._like.mean(metric, before, own.get(metric, [])) for metric in metrics])
 
     def _publish(self, series: SeriesDetection, verdict: Verdict, now_ms: int) -> list[Anomaly]:
         series.changed = True

@@ -20,6 +20,7 @@ HABIT_FROM, HABIT_KEEP, HABIT_FACTOR = 1.3, 0.9995, 1.3
 STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR = 0.3
 LIKE_MEMORY, LIKE_DOUBT, LIKE_MOST = 3000.0, 100.0, 2.0  # blocks; blocks' worth of doubt; largest factor
+RAW_MOST = 4.0  # residual scales that one sensor may tell like assets
 FLOOR_NOISES = 3.0  # noises of a reading below which nothing is a finding, however rare
 
 
@@ -41,10 +42,10 @@ class MemberTests(State):
         *("scale", "seen", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir", "hesitated"),
         *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "silent_blocks"),
         *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
-        *("like_product", "like_square", "blips", "habit"),
+        *("like_product", "like_square", "blips", "habit", "raw", "raw_at"),
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
-    __slots__ = (*FIELDS, *PARTS, "raw")
+    __slots__ = (*FIELDS, *PARTS)
 
     def __init__(self) -> None:
         self.scale = self.seen = 0.0
@@ -56,7 +57,8 @@ class MemberTests(State):
         self.jump_scale = self.short_scale = self.long_scale = self.spike_scale = 0.0
         self.raw_scale = self.raw_seen = self.like_product = self.like_square = 0.0
         self.blips = self.habit = 0.0
-        self.raw = math.nan  # residual of the last block before like assets were asked, in units of its scale
+        self.raw = 0.0  # what like assets are told of the last block: its residual, in units of its scale
+        self.raw_at = -1.0
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
         self.long_tail, self.spike_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
 
@@ -103,14 +105,13 @@ class MemberTests(State):
     def compare(self, residual: float, like: float) -> None:
         """Learns how this sensor's residual goes with like assets'; NaN: it cannot be trusted now."""
         if math.isnan(residual):
-            self.raw = math.nan
+            self.raw = 0.0
             return
         self.raw_seen = min(self.raw_seen + 1.0, SCALE_MEMORY)
         self.raw_scale = _running(self.raw_scale, abs(residual), self.raw_seen)
-        self.raw = residual / self.raw_scale if self.raw_scale > 0.0 else 0.0
-        bounded = min(max(self.raw, -4.0), 4.0)
+        self.raw = min(max(residual / self.raw_scale, -RAW_MOST), RAW_MOST) if self.raw_scale > 0.0 else 0.0
         keep = 1.0 - 1.0 / LIKE_MEMORY
-        self.like_product = keep * self.like_product + bounded * like
+        self.like_product = keep * self.like_product + self.raw * like
         self.like_square = keep * self.like_square + like * like
 
     def thresholds(self, floor: float) -> tuple[float, float, float, float]:

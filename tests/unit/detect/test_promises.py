@@ -10,6 +10,7 @@ from fieldstream_central.detect.asset_detection import AssetDetection
 from fieldstream_central.detect.config import DetectionConfig, DetectionConfigError, Maintenance, SensorSettings
 from fieldstream_central.detect.model import Anomaly, Finding, Window
 from fieldstream_central.detect.packing import StateVersionError, pack
+from fieldstream_central.detect.replay import Bench
 from fieldstream_central.detect.tail import Tail
 from fieldstream_central.detect.windows import SensorEntry, Windower
 from unit.detect.detect_bench import START_MS, kinds, noisy, run, states
@@ -245,3 +246,24 @@ def test_tail_threshold_keeps_the_allowed_false_alarms_within_a_factor() -> None
             beyond += 1
         tail.learn(value, ln_p)
     assert 3 <= beyond <= 75  # 25 expected: rather fewer than more
+
+
+def test_ten_thousand_sensors_at_once_are_judged_and_alarm_nothing() -> None:
+    bench, rng = Bench(DetectionConfig()), random.Random(4)
+    for slot in range(12):
+        at_ms = slot * 60_000
+        for number in range(10_000):
+            value = 20.0 + rng.gauss(0, 0.1)
+            row = Window(
+                f"d{number}", "t", at_ms, at_ms + 10_000, 1, value, 0.0, value, value, value, value, at_ms, at_ms
+            )
+            row.asset_id, row.asset_type = f"a{number // 5}", "pump"
+            assert bench.on_window(row) == []
+        assert bench.on_time(at_ms + 10_000) == []
+    assert (bench.rows, len(bench.assets), bench.errors) == (120_000, 2000, {})
+
+
+def test_series_that_starts_in_mid_fault_is_taken_as_it_is_and_its_end_is_told_at_most_once() -> None:
+    outcome, bench = run({("d", "t"): lambda at_s, rng: (30.0 if at_s < 200 else 20.0) + rng.gauss(0, 0.1)}, 900)
+    assert len(outcome.episodes) <= 1
+    assert bench.errors == {}
