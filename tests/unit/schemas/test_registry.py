@@ -31,9 +31,10 @@ class StandInRegistry(BaseHTTPRequestHandler):
         self._answer()
 
     do_GET = do_POST  # noqa: N815
+    do_PUT = do_POST  # noqa: N815
 
     def _answer(self) -> None:
-        status, body = self.answers[self.path]
+        status, body = self.answers.get(f"{self.command} {self.path}") or self.answers[self.path]
         self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
@@ -59,6 +60,16 @@ def test_what_was_resolved_once_needs_no_registry_again(url: str, tmp_path: Path
     assert offline.schema_text(7) == READINGS_RAW.schema_text
     assert offline.holds([READINGS_RAW])
     assert not offline.holds(TOPICS.values())
+
+
+def test_a_rule_that_was_made_a_moment_ago_is_accepted_and_another_one_is_not(url: str, tmp_path: Path) -> None:
+    StandInRegistry.answers = {
+        "PUT /config": (409, {"message": "A rule named 'COMPATIBILITY' already exists."}),
+        "GET /config": (200, {"compatibilityLevel": "FULL"}),
+    }
+    SchemaRegistry([url], tmp_path).require_compatibility("FULL")
+    with pytest.raises(SchemaIncompatibleError):
+        SchemaRegistry([url], tmp_path).require_compatibility("BACKWARD")
 
 
 def test_an_outage_is_not_called_an_unknown_schema(tmp_path: Path) -> None:
