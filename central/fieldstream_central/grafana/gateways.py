@@ -53,19 +53,20 @@ SPOOL = _beats("max(spool_readings)", "waiting")
 OLDEST = _beats("max(spool_oldest_age_s)", "oldest_waiting")
 CLOCK = _beats("avg(clock_offset_ms)", "offset")
 MEMORY = _beats("max(memory_bytes)", "memory")
-# The counter starts anew with each process, so a fall is a start.
-ACCEPTED = """
-SELECT time, gateway_id, sum(greatest(0, step)) AS accepted FROM
-(SELECT $__timeInterval(ts) AS time, gateway_id, accepted_total - lagInFrame(accepted_total, 1, accepted_total)
+
+
+def _steps(counter: str, name: str) -> str:
+    """What a counter of the heartbeats grew by; it starts anew with each process, so a fall is a start."""
+    return f"""
+SELECT time, gateway_id, sum(greatest(0, step)) AS {name} FROM
+(SELECT $__timeInterval(ts) AS time, gateway_id, {counter} - lagInFrame({counter}, 1, {counter})
     OVER (PARTITION BY gateway_id ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS step
  FROM fieldstream.gateways WHERE $__timeFilter_ms(ts))
 GROUP BY time, gateway_id ORDER BY time"""
-DUPLICATES = """
-SELECT time, gateway_id, sum(greatest(0, step)) AS duplicates FROM
-(SELECT $__timeInterval(ts) AS time, gateway_id, duplicates_total - lagInFrame(duplicates_total, 1, duplicates_total)
-    OVER (PARTITION BY gateway_id ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS step
- FROM fieldstream.gateways WHERE $__timeFilter_ms(ts))
-GROUP BY time, gateway_id ORDER BY time"""
+
+
+ACCEPTED = _steps("accepted_total", "accepted")
+DUPLICATES = _steps("duplicates_total", "duplicates")
 
 
 def board() -> dashboard.Dashboard:
