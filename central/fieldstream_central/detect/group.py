@@ -14,7 +14,7 @@ from fieldstream_central.detect.series import SeriesDetection
 if TYPE_CHECKING:
     from fieldstream_central.detect.asset_detection import LikeAssets
 
-NAME, VERSION = "mates", "1"
+NAME, VERSION = "mates", "2"
 _TELLING = frozenset(("stuck", "noise", "resolution"))  # detectors whose word on a sensor spares it the mates'
 _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
 
