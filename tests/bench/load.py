@@ -10,6 +10,8 @@ from fieldstream_central.settings import Settings
 from fieldstream_schemas.registry import SchemaRegistry, frame_header
 from fieldstream_schemas.topics import READINGS_RAW, parsed_schema
 
+SPAN_MS = 480_000
+
 
 class Load:
     """Encodes and sends readings of `devices` devices under one gateway id; seq is gap-free."""
@@ -31,12 +33,16 @@ class Load:
         )
 
     def backlog(self, readings: int) -> None:
-        """Sends readings of the last minutes, each device once a second, as fast as it goes."""
+        """Sends readings of the last minutes, each device at most once a second, as fast as it goes.
+
+        None is older than SPAN_MS, or it would be the repair's and not the stream's.
+        """
         rounds = -(-readings // self.devices)
-        start = time.time_ns() // 1_000_000 - rounds * 1000
+        step_ms = min(1000, SPAN_MS // rounds)
+        start = time.time_ns() // 1_000_000 - rounds * step_ms
         for number in range(rounds):
             for device in range(self.devices):
-                self._send(device, start + number * 1000)
+                self._send(device, start + number * step_ms)
             self._producer.poll(0)
         self._producer.flush()
 
