@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fieldstream_central.detect.echoes import RING, STATISTICS
 from fieldstream_central.detect.mates import DAY_MS, MateModel
-from fieldstream_central.detect.residuals import FLOOR_NOISES, KINDS, Suspicion
+from fieldstream_central.detect.residuals import FLOOR_NOISES, Suspicion
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -348,6 +348,3 @@ def _in_units(model: MateModel, verdict: Verdict, values: Floats, predicted: Flo
     band = suspicion.size / suspicion.ratio * model.scale[member]
     expected = model.center[member] + model.scale[member] * (predicted[member] + model.bias[member])
     return Verdict(member, suspicion, float(values[member]), float(expected), float(band))
-
-
-__all__ = ["KINDS", "Verdict", "accuse", "judge_block"]

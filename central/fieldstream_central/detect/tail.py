@@ -65,11 +65,6 @@ class Tail(State):
         if self.since >= 8.0 or n <= _EARLY:
             self._set_threshold(ln_p)
 
-    def ratio(self, value: float) -> float:
-        """Value over threshold: above 1 it is rarer than allowed. 0 while too little is known."""
-        threshold = self.threshold
-        return value / threshold if 0.0 < threshold < math.inf else 0.0
-
     def _raise_top(self, top: int) -> None:
         if self.top == -math.inf:
             self.top = float(top)
