@@ -6,10 +6,12 @@ local stack hold. Keys are the fields below; unknown keys are refused by name.
 
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from fieldstream_central.store.retention import Retention, RetentionError
 
 
 class SettingsError(Exception):
@@ -31,6 +33,7 @@ class Settings:
     flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
     clickhouse: str = "http://127.0.0.1:8123"
     clickhouse_path: Path = Path("var/clickhouse")
+    retention_days: Retention = field(default_factory=Retention)
     prometheus: str = "http://127.0.0.1:9090"
     alertmanager: str = "http://127.0.0.1:9093"
     mailbox: str = "http://127.0.0.1:9112"
@@ -58,7 +61,7 @@ def load_settings(path: Path | None = None) -> Settings:
         table = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
-    known = {field.name: field.type for field in fields(Settings)}
+    known = {one.name: one.type for one in fields(Settings)}
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
@@ -66,7 +69,19 @@ def load_settings(path: Path | None = None) -> Settings:
             raise SettingsError(f"{path}: unknown setting {key!r}" + (f"; did you mean {guess[0]!r}?" if guess else ""))
         if known[key] in (Path, Path | None):
             value = Path(value)
+        elif key == "retention_days":
+            value = _retention(path, value)
         elif isinstance(value, list):
             value = tuple(value)
         values[key] = value
     return Settings(**values)
+
+
+def _retention(path: Path, table: dict[str, int]) -> Retention:
+    unknown = sorted(set(table) - {one.name for one in fields(Retention)})
+    if unknown:
+        raise SettingsError(f"{path}: unknown setting 'retention_days.{unknown[0]}'")
+    try:
+        return Retention(**table)
+    except RetentionError as error:
+        raise SettingsError(f"{path}: {error}") from error

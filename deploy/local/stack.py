@@ -18,7 +18,9 @@ from typing import Any
 
 import psutil
 from fieldstream_central.settings import load_settings
+from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.migrate import migrate
+from fieldstream_central.store.retention import apply_retention
 from fieldstream_central.topics_admin import create_topics, kafka_answers, register_schemas, schemas_on_disk
 from supervisor.xmlrpc import SupervisorTransport
 
@@ -144,6 +146,8 @@ def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None) -> 
     for program in outside[1:]:
         step(layout, program.name, program.ready, 120)
     migrate(settings.clickhouse)
+    with ClickHouse(settings.clickhouse) as clickhouse:
+        apply_retention(clickhouse, settings.retention_days)
     if not schemas_on_disk(settings):
         # Only the first start waits here: whoever knows the schemas' ids needs no registry.
         step(layout, reg.name, reg.ready, 180)

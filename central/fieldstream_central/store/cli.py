@@ -19,6 +19,7 @@ from fieldstream_central.store.backup import restore as restore_backup
 from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError
 from fieldstream_central.store.migrate import MigrationError
 from fieldstream_central.store.migrate import migrate as run_migrations
+from fieldstream_central.store.retention import apply_retention
 from fieldstream_central.store.status import column_status, table_status
 from fieldstream_central.store.verify import verify as find_problems
 
@@ -56,10 +57,13 @@ def serve(
 
 @app.command()
 def migrate() -> None:
-    """Bring the schema to this version."""
+    """Bring the schema to this version, and each table's retention to the settings' `retention_days`."""
     _logging()
+    settings = load_settings()
     try:
-        done = run_migrations(load_settings().clickhouse)
+        done = run_migrations(settings.clickhouse)
+        with ClickHouse(settings.clickhouse, timeout_s=3600.0) as clickhouse:
+            done += [f"retention of {table}" for table in apply_retention(clickhouse, settings.retention_days)]
     except (ClickHouseError, MigrationError) as error:
         raise _fail(error) from error
     typer.echo(f"applied: {', '.join(done)}" if done else "nothing to do")

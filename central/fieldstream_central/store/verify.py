@@ -1,10 +1,14 @@
-"""Whether what is stored is whole and agrees with itself: parts, windows against readings, roll-ups against windows."""
+"""Whether what is stored is whole and agrees with itself: parts, windows against readings, roll-ups against windows.
+
+What a roll-up was made of may have gone by its retention: only buckets whose sources are still kept are compared.
+"""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from fieldstream_central.store.clickhouse import ClickHouse
+from fieldstream_central.store.retention import kept_days
 from fieldstream_central.store.rollup import LEVELS, MERGED, source
 
 _SETTINGS = {"max_execution_time": 3600, "max_bytes_before_external_group_by": 300_000_000}
@@ -36,6 +40,7 @@ FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}
     ON k.device_id = t.device_id AND k.metric = t.metric AND k.bucket_start = t.bucket_start
 WHERE greatest(t.bucket_start, k.bucket_start) + toIntervalSecond({width:UInt32}) < now64(3)
     - toIntervalSecond({settled:UInt32})
+    AND greatest(t.bucket_start, k.bucket_start) >= now64(3) - toIntervalDay({kept:UInt32})
 """
 
 # Windows are the stream's work and repair's: their count must be that of the readings.
@@ -43,7 +48,8 @@ _WINDOWS = """
 SELECT countIf(w.count != t.n) AS wrong, count() AS rows
 FROM (SELECT device_id, metric, toDateTime64(toStartOfInterval(ts, INTERVAL 10 SECOND, 'UTC'), 3, 'UTC') AS at,
         toInt64(count()) AS n FROM fieldstream.readings
-      WHERE ts >= {day:Date} AND ts < {end:Date} AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
+      WHERE ts >= {day:Date} AND ts < {end:Date} AND ts >= now64(3) - toIntervalDay({kept:UInt32})
+        AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
         AND ts < now64(3) - toIntervalSecond({settled:UInt32} + 10)
       GROUP BY device_id, metric, at) AS t
 LEFT JOIN (SELECT * FROM fieldstream.windows WHERE window_start >= {day:Date} AND window_start < {end:Date}) AS w
@@ -68,14 +74,22 @@ class _Tally:
 
 def verify(clickhouse: ClickHouse, *, settled_s: int = SETTLED_S) -> list[str]:
     """What is wrong, in sentences; empty: nothing. Reads everything. Raises ClickHouseError."""
-    problems = _damaged_parts(clickhouse)
+    return _damaged_parts(clickhouse) + disagreements(clickhouse, spans(clickhouse), settled_s=settled_s)
+
+
+def disagreements(clickhouse: ClickHouse, days: list[tuple[str, str]], *, settled_s: int = SETTLED_S) -> list[str]:
+    """Windows that do not agree with readings and roll-ups that do not agree with what they are made of, of these
+    runs of days [from, to)."""
+    problems = []
+    kept = kept_days(clickhouse)
     windows, rollups = _Tally(), {width: _Tally() for width, _ in LEVELS}
-    for day, end in spans(clickhouse):
+    for day, end in days:
         params: dict[str, object] = {"day": day, "end": end, "settled": settled_s}
-        windows.add(clickhouse.rows(_WINDOWS, params, _SETTINGS)[0], day)
+        windows.add(clickhouse.rows(_WINDOWS, params | {"kept": kept[0]}, _SETTINGS)[0], day)
         for width, below in LEVELS:
             sql = _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED)
-            found = clickhouse.rows(sql, params | {"width": width, "below": below}, _SETTINGS)[0]
+            level = {"width": width, "below": below, "kept": kept.get(below, 36_500)}
+            found = clickhouse.rows(sql, params | level, _SETTINGS)[0]
             rollups[width].add(found, day)
     if windows.wrong:
         problems.append(

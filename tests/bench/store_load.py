@@ -1,0 +1,136 @@
+"""What goes on while the store's bench asks: readings that come, callers side by side, an API on one core."""
+
+import asyncio
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import aiohttp
+import httpx
+import psutil
+from bench.store_questions import Questions
+from fieldstream_central.store.clickhouse import ClickHouse
+from integration.store.rig import Process, eventually, free_port
+
+_EVERY_S = 0.5  # as the loader with little flow
+_RATE = 1600
+
+
+@contextmanager
+def api_process(clickhouse: str) -> Iterator[tuple[str, int]]:
+    """The API in a process of its own: its address and pid."""
+    with tempfile.TemporaryDirectory() as name:
+        config = Path(name) / "settings.toml"
+        config.write_text(f'clickhouse = "{clickhouse}"\napi_tokens_file = "{name}/none"\n')
+        port = free_port()
+        program = f"from fieldstream_central.serve.cli import api; api(port={port})"
+        process = Process([sys.executable, "-c", program], Path(name) / "log", {"FIELDSTREAM_CONFIG": str(config)})
+        url = f"http://127.0.0.1:{port}"
+        try:
+            eventually(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+            yield url, process.pid
+        finally:
+            process.stop()
+
+
+def _insert(clickhouse: ClickHouse, rows: list[dict[str, object]]) -> None:
+    columns = ", ".join(rows[0])
+    body = "\n".join(json.dumps(row) for row in rows).encode()
+    clickhouse.insert(f"INSERT INTO fieldstream.readings_data ({columns}) FORMAT JSONEachRow", body)
+
+
+def go_on_inserting(url: str, stop: threading.Event) -> None:
+    """1,600 readings a second in blocks of half a second, as the loader stores them."""
+    seq = 0
+    with ClickHouse(url) as clickhouse:
+        while not stop.wait(_EVERY_S):
+            now = time.time()
+            rows: list[dict[str, object]] = []
+            for number in range(int(_RATE * _EVERY_S)):
+                seq += 1
+                ts = round(now - _EVERY_S + number * _EVERY_S / _RATE / _EVERY_S, 3)
+                rows.append({"device_id": f"live-{number % 320}", "metric": "m", "ts": ts, "value": number / 10})
+                rows[-1] |= {"gateway_id": "gw-live", "epoch": 1, "seq": seq, "received_at": ts, "processed_at": now}
+            _insert(clickhouse, rows)
+
+
+def visible_after(url: str, times: int) -> list[float]:
+    """Seconds from a reading's event to its being seen by the newest-value question of a dashboard.
+
+    The reading waits for the loader's next half second as all do; the way to the loader (gateway, Kafka, Flink) is
+    not in it: the demo measures that, 0.2 s.
+    """
+    found = []
+    question = "SELECT argMax(value, ts) AS v FROM fieldstream.readings WHERE device_id = 'probe' AND metric = 'm'"
+    with ClickHouse(url) as clickhouse:
+        for number in range(times):
+            event = time.time()
+            time.sleep(_EVERY_S * ((number * 7) % 10) / 10)
+            _insert(clickhouse, [{"device_id": "probe", "metric": "m", "ts": event, "value": number + 1}])
+            while clickhouse.value(question) != number + 1:
+                time.sleep(0.01)
+            found.append(time.time() - event)
+    return found
+
+
+def asked_by_eight(
+    open_questions: Callable[[], AbstractContextManager[Questions]], percentile: Callable[[list[float]], float]
+) -> dict[str, float]:
+    """The percentile of each question asked by eight callers at once, each of whom goes through all of them."""
+    found: dict[str, list[float]] = {}
+    with open_questions() as first:
+        names = list(first.dashboards() | first.documented())
+
+        def ask(offset: int) -> None:
+            questions = Questions(
+                ClickHouse(first.clickhouse.url),
+                httpx.Client(base_url=first.api.base_url, timeout=60),
+                first.start_ms,
+                first.end_ms,
+            )
+            asks = questions.dashboards() | questions.documented()
+            begin = offset * len(names) // 8
+            for name in names[begin:] + names[:begin]:
+                started = time.perf_counter()
+                asks[name]()
+                found.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return {name: percentile(times) for name, times in found.items()}
+
+
+def api_rate(clickhouse: str, questions: Questions, seconds: float = 8.0) -> tuple[float, int]:
+    """Answers a second of a mixed load on an API that has one core, and how many were errors."""
+    row = questions.clickhouse.rows("SELECT device_id, metric FROM fieldstream.assets LIMIT 1")[0]
+    hour = {"from": str(questions.end_ms - 3_600_000), "to": str(questions.end_ms)} | row
+    mix = [("readings", hour), ("series", hour), ("assets", {"limit": "100"}), ("anomalies", {"limit": "20"})]
+    with api_process(clickhouse) as (url, pid):
+        psutil.Process(pid).cpu_affinity([0])
+        statuses = asyncio.run(_ask_all(f"{url}/api/v1/", mix, seconds))
+    good = sum(status == 200 for status in statuses)
+    return good / seconds, len(statuses) - good
+
+
+async def _ask_all(url: str, mix: list[tuple[str, dict[str, str]]], seconds: float) -> list[int]:
+    statuses: list[int] = []
+    until = time.monotonic() + seconds
+
+    async def caller(session: aiohttp.ClientSession) -> None:
+        while time.monotonic() < until:
+            for path, query in mix:
+                async with session.get(url + path, params=query) as answer:
+                    await answer.read()
+                    statuses.append(answer.status)
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(caller(session) for _ in range(8)))
+    return statuses
