@@ -32,6 +32,7 @@ class Settings:
     parallelism: int = 1
     flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
     clickhouse: str = "http://127.0.0.1:8123"
+    clickhouse_cluster: str = ""
     clickhouse_path: Path = Path("var/clickhouse")
     retention_days: Retention = field(default_factory=Retention)
     prometheus: str = "http://127.0.0.1:9090"

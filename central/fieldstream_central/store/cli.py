@@ -61,9 +61,10 @@ def migrate() -> None:
     _logging()
     settings = load_settings()
     try:
-        done = run_migrations(settings.clickhouse)
+        done = run_migrations(settings.clickhouse, cluster=settings.clickhouse_cluster)
         with ClickHouse(settings.clickhouse, timeout_s=3600.0) as clickhouse:
-            done += [f"retention of {table}" for table in apply_retention(clickhouse, settings.retention_days)]
+            changed = apply_retention(clickhouse, settings.retention_days, cluster=settings.clickhouse_cluster)
+            done += [f"retention of {table}" for table in changed]
     except (ClickHouseError, MigrationError) as error:
         raise _fail(error) from error
     typer.echo(f"applied: {', '.join(done)}" if done else "nothing to do")

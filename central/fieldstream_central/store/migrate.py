@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from fieldstream_central.store.clickhouse import ClickHouse, UnreachableError
+from fieldstream_central.store.cluster import render
 
 log = logging.getLogger("fieldstream.migrate")
 
@@ -73,16 +74,23 @@ def migrations() -> list[Migration]:
     )
 
 
-def migrate(url: str, *, wait_s: float = 60.0) -> list[str]:
+def migrate(url: str, *, wait_s: float = 60.0, cluster: str = "") -> list[str]:
     """Applies what is missing; waits up to `wait_s` for ClickHouse. Names of the migrations applied now.
+
+    With `cluster`, the name of a cluster that the server knows, tables are Replicated and Distributed (cluster.py).
 
     Raises MigrationError when the database is newer than this program or an applied file was changed;
     ClickHouseError when ClickHouse refuses or does not answer.
     """
     with ClickHouse(url, timeout_s=_TIMEOUT_S) as clickhouse:
         _wait(clickhouse, wait_s)
+
+        def run(statement: str) -> None:
+            for one in render(statement, cluster) if cluster else [statement]:
+                clickhouse.execute(one)
+
         for statement in _PREPARE:
-            clickhouse.execute(statement)
+            run(statement)
         applied = {row["number"]: row for row in clickhouse.rows("SELECT * FROM fieldstream.migrations FINAL")}
         known = migrations()
         newest = max((migration.number for migration in known), default=0)
@@ -96,7 +104,7 @@ def migrate(url: str, *, wait_s: float = 60.0) -> list[str]:
                 continue
             for when, statement in migration.guarded:
                 if not when or clickhouse.value(when):
-                    clickhouse.execute(statement)
+                    run(statement)
             clickhouse.execute(
                 "INSERT INTO fieldstream.migrations (number, name, sha256) "
                 "VALUES ({number:UInt32}, {name:String}, {sha:String})",

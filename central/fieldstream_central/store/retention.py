@@ -49,7 +49,7 @@ class Retention:
         return {
             "readings_data": _after("ts", self.readings),
             "windows_data": _after("window_start", self.readings),
-            "rollups_data": f"toDateTime(bucket_start) + toIntervalDay(multiIf({by_width}{_days(self.days)}))",
+            "rollups_data": f"toDate32(bucket_start) + toIntervalDay(multiIf({by_width}{_days(self.days)}))",
             "anomaly_steps_data": _after("started_at", self.anomalies),
             "anomalies_data": _after("started_at", self.anomalies),
             "dead_letters_data": _after("received_at", self.dead_letters),
@@ -62,13 +62,17 @@ def _days(days: int) -> int:
 
 
 def _after(column: str, days: int) -> str:
-    return f"toDateTime({column}) + toIntervalDay({days})" if days else ""
+    # Date32, for a DateTime ends in 2106: a century from now would lie in the past.
+    return f"toDate32({column}) + toIntervalDay({days})" if days else ""
 
 
 _CREATED = """SELECT name, partition_key, create_table_query AS sql FROM system.tables WHERE database = 'fieldstream'"""
 
 
-def apply_retention(clickhouse: ClickHouse, retention: Retention) -> list[str]:
+_OF_ROWS = f"{_CREATED} AND engine LIKE '%MergeTree'"
+
+
+def apply_retention(clickhouse: ClickHouse, retention: Retention, *, cluster: str = "") -> list[str]:
     """Gives every table its TTL where it has another; the tables that were changed. Raises ClickHouseError.
 
     Where a table has partitions (a month, of roll-ups a year of one width) rows go with their whole part, so that
@@ -76,13 +80,14 @@ def apply_retention(clickhouse: ClickHouse, retention: Retention) -> list[str]:
     """
     created = {row["name"]: row for row in clickhouse.rows(_CREATED)}
     changed = []
-    for table, ttl in retention.ttls().items():
+    suffix, on = ("_local", f" ON CLUSTER '{cluster}'") if cluster else ("", "")
+    for table, ttl in ((f"{name}{suffix}", ttl) for name, ttl in retention.ttls().items()):
         if current_ttl(created[table]["sql"]) == ttl:
             continue
         change = f"MODIFY TTL {ttl}" if ttl else "REMOVE TTL"
         if ttl and created[table]["partition_key"]:
-            clickhouse.execute(f"ALTER TABLE fieldstream.{table} MODIFY SETTING ttl_only_drop_parts = 1")
-        clickhouse.execute(f"ALTER TABLE fieldstream.{table} {change}", settings={"max_execution_time": 3600})
+            clickhouse.execute(f"ALTER TABLE fieldstream.{table}{on} MODIFY SETTING ttl_only_drop_parts = 1")
+        clickhouse.execute(f"ALTER TABLE fieldstream.{table}{on} {change}", settings={"max_execution_time": 3600})
         changed.append(table)
     return changed
 
@@ -98,7 +103,7 @@ def kept_days(clickhouse: ClickHouse) -> dict[int, int]:
 
     Raises ClickHouseError.
     """
-    created = {row["name"]: current_ttl(row["sql"]) for row in clickhouse.rows(_CREATED)}
+    created = {row["name"].removesuffix("_local"): current_ttl(row["sql"]) for row in clickhouse.rows(_OF_ROWS)}
     windows = re.search(r"toIntervalDay\((\d+)\)", created["windows_data"])
     widths = {int(width): int(days) for width, days in re.findall(r"width_s = (\d+), (\d+)", created["rollups_data"])}
     return {0: int(windows.group(1)) if windows else _FOR_EVER} | widths

@@ -40,7 +40,7 @@ FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}
     ON k.device_id = t.device_id AND k.metric = t.metric AND k.bucket_start = t.bucket_start
 WHERE greatest(t.bucket_start, k.bucket_start) + toIntervalSecond({width:UInt32}) < now64(3)
     - toIntervalSecond({settled:UInt32})
-    AND greatest(t.bucket_start, k.bucket_start) >= now64(3) - toIntervalDay({kept:UInt32})
+    AND greatest(t.bucket_start, k.bucket_start) >= today() - toIntervalDay({kept:UInt32} - 1)
 """
 
 # Windows are the stream's work and repair's: their count must be that of the readings.
@@ -48,7 +48,7 @@ _WINDOWS = """
 SELECT countIf(w.count != t.n) AS wrong, count() AS rows
 FROM (SELECT device_id, metric, toDateTime64(toStartOfInterval(ts, INTERVAL 10 SECOND, 'UTC'), 3, 'UTC') AS at,
         toInt64(count()) AS n FROM fieldstream.readings
-      WHERE ts >= {day:Date} AND ts < {end:Date} AND ts >= now64(3) - toIntervalDay({kept:UInt32})
+      WHERE ts >= {day:Date} AND ts < {end:Date} AND ts >= today() - toIntervalDay({kept:UInt32} - 1)
         AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
         AND ts < now64(3) - toIntervalSecond({settled:UInt32} + 10)
       GROUP BY device_id, metric, at) AS t

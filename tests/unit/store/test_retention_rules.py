@@ -19,7 +19,7 @@ def test_a_level_may_not_go_before_what_it_is_made_of() -> None:
 def test_for_ever_is_no_ttl() -> None:
     forever = Retention(readings=0, minutes=0, ten_minutes=0, hours=0, days=0)
     assert forever.ttls()["readings_data"] == ""
-    assert Retention().ttls()["windows_data"] == "toDateTime(window_start) + toIntervalDay(400)"
+    assert Retention().ttls()["windows_data"] == "toDate32(window_start) + toIntervalDay(400)"
 
 
 @pytest.mark.parametrize(
