@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,15 +17,18 @@ import httpx
 import pyarrow.ipc  # type: ignore[import-untyped]
 import pytest
 from fastapi import FastAPI
+from fieldstream_central.serve import store as reading
 from fieldstream_central.serve.api import models
 from fieldstream_central.serve.api.access import add_token
 from fieldstream_central.serve.api.app import create_app
+from fieldstream_central.serve.api.examples import DEVICE, EXAMPLES, example_of
 from fieldstream_central.serve.client import ApiRefusedError, Fieldstream
 from fieldstream_central.settings import Settings
+from fieldstream_central.store.migrate import migrate
 from fieldstream_central.store.rollup import Rollup
 from integration.serve.conftest import Scene
 from integration.serve.lifelike import FAULTY
-from integration.store.rig import Process, eventually, free_port
+from integration.store.rig import Process, Store, eventually, free_port
 from pydantic import BaseModel
 
 
@@ -54,6 +59,7 @@ def api(scene: Scene) -> Iterator[Api]:
     made.close()
 
 
+NOTEBOOK = Path(__file__).parents[3] / "docs" / "notebooks" / "last-day.ipynb"
 SENSOR: dict[str, Any] = {"device_id": FAULTY[0], "metric": FAULTY[1]}
 
 
@@ -203,6 +209,7 @@ def test_completeness_names_the_gap_that_was_made(api: Api) -> None:
         ("/api/v1/readings", SENSOR | {"limit": 1_000_000}, "limit"),
         ("/api/v1/readings", SENSOR | {"cursor": "junk"}, "cursor"),
         ("/api/v1/series", SENSOR | {"points": 1}, "points"),
+        ("/api/v1/series", SENSOR | {"points": 10_000, "from_": "2026-01-01"}, "points"),
         ("/api/v1/anomalies", {"state": "half-open"}, "state"),
         ("/api/v1/anomalies/none", {}, "anomaly_id"),
     ],
@@ -222,13 +229,34 @@ def test_a_cursor_of_another_question_is_refused(api: Api) -> None:
 @pytest.mark.parametrize("text", ["' OR 1 = 1 --", "x\\' UNION ALL SELECT 1", "{device_id:String}", "a\tb\n"])
 def test_sql_in_a_parameter_is_only_text(api: Api, text: str) -> None:
     answer = api.get("/api/v1/readings", device_id=text, metric="m")
-    assert answer.status_code == 200
-    assert answer.json() == {"items": [], "next_cursor": None}
+    assert answer.status_code == 404
+    assert repr(text) in answer.json()["detail"]
     assert api.get("/api/v1/dead-letters", reason=text).json()["items"] == []
 
 
-def test_an_unknown_sensor_is_an_empty_page_and_not_an_error(api: Api) -> None:
-    assert api.get("/api/v1/series", device_id="nobody", metric="m").json()["points"] == []
+@pytest.mark.parametrize("path", ["readings", "windows", "series", "trust", "live/readings"])
+def test_an_unknown_sensor_is_named_with_what_there_is(api: Api, path: str) -> None:
+    nobody = api.get(f"/api/v1/{path}", device_id="nobody", metric="m")
+    assert (nobody.status_code, nobody.json()["field"]) == (404, "device_id")
+    other = api.get(f"/api/v1/{path}", device_id=FAULTY[0], metric="speed")
+    assert (other.status_code, other.json()["field"]) == (404, "metric")
+    assert "pressure, temperature, vibration" in other.json()["detail"]
+
+
+def test_a_known_sensor_that_measured_nothing_then_is_an_empty_page(api: Api) -> None:
+    answer = api.get("/api/v1/readings", **SENSOR, from_="2020-01-01", to="2020-01-02")
+    assert answer.json() == {"items": [], "next_cursor": None}
+    assert api.get("/api/v1/trust", **SENSOR, from_="2020-01-01", to="2020-01-02").json()["verdict"] == "no data"
+
+
+def test_a_question_that_takes_too_much_is_refused_with_how_to_narrow_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(reading._SETTINGS, "max_rows_to_read", 100)
+    refused = api.get("/api/v1/trust", **SENSOR)
+    assert refused.status_code == 413
+    assert refused.json()["field"] == "from"
+    assert "rows" in refused.json()["detail"] and "Narrow" in refused.json()["detail"]
 
 
 def test_health_tells_how_fresh_the_data_are(api: Api) -> None:
@@ -287,8 +315,6 @@ def test_trust_says_what_is_missing_late_and_doubtful(scene: Scene, api: Api) ->
     assert [gap["seconds"] for gap in found["gaps"]] == [101.0]
     assert found["verdict"] == "fair"
     assert any("101 s" in reason for reason in found["reasons"])
-    nobody = api.get("/api/v1/trust", device_id="nobody", metric="m").json()
-    assert nobody["verdict"] == "no data"
 
 
 def test_with_tokens_nothing_is_told_without_one_and_roles_count(scene: Scene, tmp_path: Path) -> None:
@@ -323,6 +349,35 @@ def served(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     assert process.stop() in (0, -15)  # uvicorn ends as asked, then by the signal itself
 
 
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if "live" not in path])
+def test_the_example_of_every_path_is_answered(served: str, path: str) -> None:
+    example = example_of(path).replace(DEVICE, FAULTY[0])
+    answer = httpx.get(served + example)
+    assert answer.status_code == 200, answer.text
+    assert answer.content
+
+
+def test_every_path_that_can_be_read_has_its_example(api: Api) -> None:
+    paths = api.get("/api/v1/openapi.json").json()["paths"]
+    readable = {path for path, methods in paths.items() if "get" in methods}
+    assert readable - {"/api/v1/alarms"} == set(EXAMPLES)
+    assert FAULTY[0] not in EXAMPLES["/api/v1/series"][1].values()
+    assert "curl" in paths["/api/v1/series"]["get"]["x-codeSamples"][0]["source"]
+
+
+def test_a_client_that_goes_away_leaves_no_query_behind(scene: Scene, served: str) -> None:
+    with scene.store.client() as clickhouse:
+        clickhouse.execute(
+            "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, received_at, stored_after_ds) SELECT "
+            "'endless', 'm', now64(3) - toIntervalMillisecond(number), number, now64(3), 0 FROM numbers(1000000)"
+        )
+        query = {"device_id": "endless", "metric": "m"}
+        with httpx.stream("GET", f"{served}/api/v1/export/readings", params=query, timeout=30) as answer:
+            assert next(answer.iter_raw())
+        running = "SELECT count() FROM system.processes WHERE query LIKE '%endless%' OR query LIKE '%FORMAT CSV'"
+        eventually(lambda: clickhouse.value(f"{running} AND query NOT LIKE '%processes%'") == 0, timeout_s=20)
+
+
 def test_new_readings_come_as_events(served: str) -> None:
     events: list[dict[str, Any]] = []
     with httpx.stream("GET", f"{served}/api/v1/live/readings", params=SENSOR, timeout=30) as answer:
@@ -352,3 +407,41 @@ def test_the_python_client_returns_frames_and_walks_pages(served: str) -> None:
     with pytest.raises(ApiRefusedError, match="backwards") as refused:
         plant.series(*FAULTY, start=end, end=end - timedelta(hours=1))
     assert refused.value.field == "from"
+
+
+def test_clickhouse_that_restarts_under_a_question_costs_an_answer_and_no_wrong_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    migrate(store.url)
+    api = Api(store.url)
+    with store.client() as clickhouse:
+        clickhouse.execute(
+            "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, received_at) "
+            "SELECT 'd', 'm', now64(3) - toIntervalSecond(number), number, now64(3) FROM numbers(60)"
+        )
+    before = api.get("/api/v1/series", device_id="d", metric="m").json()["points"]
+    store.process.kill()
+    down = api.get("/api/v1/series", device_id="d", metric="m")
+    assert (down.status_code, down.headers["retry-after"]) == (503, "5")
+    store.start()
+    assert api.get("/api/v1/series", device_id="d", metric="m").json()["points"] == before
+    api.close()
+    store.process.stop()
+
+
+def test_the_notebook_runs_as_it_stands(served: str, tmp_path: Path) -> None:
+    program = tmp_path / "notebook.py"
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    program.write_text(
+        code.replace("http://127.0.0.1:8000", served).replace("pump-01", FAULTY[0]) + "\nprint(verdict)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"MPLBACKEND": "Agg"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip().splitlines()[-1] in ("good", "fair", "poor")

@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from fieldstream_central.alarms.log import AlarmLog
 from fieldstream_central.serve.api import alarms, errors, events, export, measurements, plant, trust
 from fieldstream_central.serve.api.access import Callers, Guard
+from fieldstream_central.serve.api.examples import add_examples
 from fieldstream_central.serve.api.models import Health, Problem
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
@@ -67,6 +68,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    plain = app.openapi
+    app.openapi = lambda: add_examples(plain())  # type: ignore[method-assign]  # FastAPI's way to extend it
     errors.install(app)
     guard = Guard(Callers(settings.api_tokens_file))
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")

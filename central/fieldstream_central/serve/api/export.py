@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from fieldstream_central.serve.api.errors import ApiError
-from fieldstream_central.serve.api.measurements import store_of
+from fieldstream_central.serve.api.measurements import must_be_known, store_of
 from fieldstream_central.serve.api.params import DeviceId, Metric, SpanParam
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.store.clickhouse import ClickHouseError
@@ -53,6 +53,8 @@ async def export(
     params: dict[str, object] = {"device_id": device_id, "metric": metric, "limit": limit} | span.params()
     pieces = store_of(request).stream(sql, params)
     first = await anext(pieces, b"")  # a refusal comes now, as a problem document, and not in the middle
+    if not first:
+        await must_be_known(store_of(request), device_id, metric)
     if format_ == "csv":
         first = ",".join(_COLUMNS[what]).encode() + b"\n" + first
     name = f"{what}-{device_id}-{metric}".replace("/", "-").encode("ascii", "replace").decode()
@@ -69,10 +71,13 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield piece
 
 
+# Blocks can appear a little out of the order of their stored_at, which is kept to a tenth of a second: what was stored
+# shortly before is asked for again, and told once.
 _NEW = """
 SELECT ts, value, unit, quality, flag_names, stored_at FROM fieldstream.readings
 WHERE device_id = {device_id:String} AND metric = {metric:String}
-    AND stored_at > parseDateTime64BestEffort({after:String}, 3, 'UTC') AND ts > now64(3) - INTERVAL 1 DAY
+    AND stored_at > parseDateTime64BestEffort({after:String}, 3, 'UTC') - INTERVAL 5 SECOND
+    AND ts > now64(3) - INTERVAL 1 DAY
 ORDER BY stored_at, ts LIMIT 10000
 """
 _NOW = "SELECT now64(3, 'UTC') - toIntervalMillisecond(1) AS at"
@@ -84,6 +89,7 @@ _NOW = "SELECT now64(3, 'UTC') - toIntervalMillisecond(1) AS at"
 async def live(request: Request, device_id: DeviceId, metric: Metric) -> StreamingResponse:
     """Each event `reading` is one reading as it was stored; a comment comes when nothing does."""
     state = request.app.state
+    await must_be_known(store_of(request), device_id, metric)
     if state.live_callers >= _LIVE_CALLERS:
         raise ApiError(429, "Too many live readers", f"At most {_LIVE_CALLERS} at a time; try again later.")
     store = store_of(request)
@@ -101,6 +107,7 @@ async def live(request: Request, device_id: DeviceId, metric: Metric) -> Streami
 
 
 async def _events(store: StoreReader, sensor: dict[str, object], after: str) -> AsyncIterator[bytes]:
+    told = {_ts(line) for line in await store.lines(_NEW, sensor | {"after": after})}
     yield b": from here on\n\n"
     said = time.monotonic()
     while True:
@@ -108,11 +115,18 @@ async def _events(store: StoreReader, sensor: dict[str, object], after: str) -> 
             lines = await store.lines(_NEW, sensor | {"after": after})
         except ClickHouseError:
             lines = []
-        for line in lines:
+        new = [line for line in lines if _ts(line) not in told]
+        for line in new:
             yield b"event: reading\ndata: " + line + b"\n\n"
         if lines:
-            after, said = str(json.loads(lines[-1])["stored_at"]), time.monotonic()
+            after, told = str(json.loads(lines[-1])["stored_at"]), {_ts(line) for line in lines}
+        if new:
+            said = time.monotonic()
         elif time.monotonic() - said > _SILENCE_S:
             yield b": nothing new\n\n"
             said = time.monotonic()
         await asyncio.sleep(_LIVE_EVERY_S)
+
+
+def _ts(line: bytes) -> str:
+    return str(json.loads(line)["ts"])

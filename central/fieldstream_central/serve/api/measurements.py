@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.models import Page, Reading, Series, Window
-from fieldstream_central.serve.api.paging import TIME, Listing, page
+from fieldstream_central.serve.api.paging import EMPTY, TIME, Listing, page
 from fieldstream_central.serve.api.params import Cursor, DeviceId, Limit, Metric, SpanParam
 from fieldstream_central.serve.series import load_course
 from fieldstream_central.serve.store import StoreReader
@@ -28,6 +29,31 @@ def store_of(request: Request) -> StoreReader:
     return store
 
 
+# By the registry, or because it once measured: few granules of the primary index.
+_KNOWN = """
+SELECT (SELECT count() FROM fieldstream.assets_data FINAL
+        WHERE device_id = {device_id:String} AND metric = {metric:String})
+    + (SELECT count() FROM (SELECT 1 FROM fieldstream.readings_data
+        WHERE device_id = {device_id:String} AND metric = {metric:String} LIMIT 1)) AS known,
+    (SELECT groupUniqArray(10)(metric) FROM fieldstream.assets_data FINAL
+        WHERE device_id = {device_id:String}) AS metrics
+"""
+
+
+async def must_be_known(store: StoreReader, device_id: str, metric: str) -> None:
+    """For an empty answer: raises ApiError 404 if there is no such sensor, rather than say that it measured nothing."""
+    (found,) = await store.rows(_KNOWN, {"device_id": device_id, "metric": metric})
+    if found["known"]:
+        return
+    if found["metrics"]:
+        detail = f"{device_id!r} has no metric {metric!r}; it has {', '.join(sorted(found['metrics']))}."
+        raise ApiError(404, "Unknown metric", detail, "metric")
+    detail = (
+        f"No device {device_id!r} is registered and none has sent readings. `/api/v1/assets` lists those there are."
+    )
+    raise ApiError(404, "Unknown device", detail, "device_id")
+
+
 @router.get("/readings", response_model=Page[Reading], summary="Readings of one sensor, as measured")
 async def readings(
     request: Request,
@@ -43,7 +69,10 @@ async def readings(
     listing = Listing("fieldstream.readings_data FINAL", _READING, {"ts": TIME}, newest_first)
     where = (*_SENSOR, "ts >= {from:DateTime64(3)}", "ts < {to:DateTime64(3)}")
     params = {"device_id": device_id, "metric": metric} | span.params()
-    return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+    answer = await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+    if bytes(answer.body).startswith(EMPTY):
+        await must_be_known(store_of(request), device_id, metric)
+    return answer
 
 
 @router.get("/windows", response_model=Page[Window], summary="10 s windows of one sensor, at their latest revision")
@@ -61,7 +90,10 @@ async def windows(
     listing = Listing("fieldstream.windows_data FINAL", "* EXCEPT (version)", {"window_start": TIME}, newest_first)
     where = (*_SENSOR, "window_start >= {from:DateTime64(3)}", "window_start < {to:DateTime64(3)}")
     params = {"device_id": device_id, "metric": metric} | span.params()
-    return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+    answer = await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+    if bytes(answer.body).startswith(EMPTY):
+        await must_be_known(store_of(request), device_id, metric)
+    return answer
 
 
 @router.get("/series", response_model=Series, summary="One sensor in at most N points, extremes kept")
@@ -76,4 +108,6 @@ async def series(
     """The width of a bucket and the table are chosen so that few rows are read; min and max of a bucket are those
     of its readings, so a spike of one reading stays visible in a year."""
     course = await load_course(store_of(request), device_id, metric, span, points)
+    if not course.lines:
+        await must_be_known(store_of(request), device_id, metric)
     return Response(course.answer(device_id, metric), media_type="application/json")

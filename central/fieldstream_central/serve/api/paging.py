@@ -10,6 +10,7 @@ from fastapi import Response
 from fieldstream_central.serve.api.params import Place, decode_cursor, encode_cursor
 from fieldstream_central.serve.store import StoreReader
 
+EMPTY = b'{"items":[]'
 TIME, TEXT, WHOLE = "time", "text", "whole"
 _MARKS = {
     TIME: "parseDateTime64BestEffort({{after_{}:String}}, 3, 'UTC')",

@@ -19,8 +19,11 @@ def reference() -> str:
         "`fieldstream token NAME --role viewer` makes a token; without any the API is open, which is meant for one",
         "machine. Give it as `Authorization: Bearer TOKEN`.",
         "",
+        "An error names the field at fault and how to go on:",
+        "",
         "```",
-        "curl 'http://127.0.0.1:8000/api/v1/series?device_id=pump-01&metric=temperature&points=100'",
+        '{"title": "Range backwards", "status": 422, "field": "from", "detail": "from (2026-05-02T00:00:00+00:00) must '
+        'lie before to (2026-05-01T00:00:00+00:00)."}',
         "```",
     ]
     for path, methods in document["paths"].items():
@@ -28,6 +31,8 @@ def reference() -> str:
             lines += ["", f"## {method.upper()} {path}", "", f"{operation['summary']}.", ""]
             if operation.get("description"):
                 lines += [operation["description"], ""]
+            for sample in operation.get("x-codeSamples", []):
+                lines += ["```", sample["source"], "```", ""]
             parameters = operation.get("parameters", []) + _body(document, operation)
             if parameters:
                 lines += ["| parameter | | meaning |", "|---|---|---|"]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from fieldstream_central.serve.api.measurements import store_of
+from fieldstream_central.serve.api.measurements import must_be_known, store_of
 from fieldstream_central.serve.api.models import Row
 from fieldstream_central.serve.api.params import DeviceId, Metric, SpanParam
 
@@ -74,6 +74,8 @@ async def trust(request: Request, device_id: DeviceId, metric: Metric, span: Spa
     store = store_of(request)
     params: dict[str, object] = {"device_id": device_id, "metric": metric} | span.params()
     (figures,) = await store.rows(_FIGURES.replace("SENSOR", _SENSOR), params)
+    if not figures["readings"]:
+        await must_be_known(store, device_id, metric)
     (more,) = await store.rows(_MORE, params)
     period = more["period"] or int(figures["usual_ms"] or 0) or None
     gaps: list[dict[str, Any]] = []
