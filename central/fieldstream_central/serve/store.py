@@ -1,7 +1,7 @@
 """Reading from ClickHouse without blocking: what the API and the console share."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -62,7 +62,7 @@ class StoreReader:
         """Rows of a SELECT."""
         return [json.loads(line.decode(errors="replace")) for line in await self.lines(sql, params)]
 
-    async def stream(self, sql: str, params: Mapping[str, object] | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, sql: str, params: Mapping[str, object] | None = None) -> AsyncGenerator[bytes]:
         """The answer in pieces, as it comes. An error in mid-stream ends it without its closing mark."""
         try:
             async with self._asking(sql, params, {"max_execution_time": 120}) as response:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -59,16 +60,20 @@ async def export(
         first = ",".join(_COLUMNS[what]).encode() + b"\n" + first
     name = f"{what}-{device_id}-{metric}".replace("/", "-").encode("ascii", "replace").decode()
     return StreamingResponse(
-        _chain(first, pieces),
+        _chain(request, first, pieces),
         media_type=_TYPES[format_],
         headers={"Content-Disposition": f'attachment; filename="{name}.{format_}"'},
     )
 
 
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+async def _chain(request: Request, first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    # A client that has gone away ends the query now, not when garbage is collected.
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            if await request.is_disconnected():
+                return
+            yield piece
 
 
 # Blocks can appear a little out of the order of their stored_at, which is kept to a tenth of a second: what was stored
