@@ -374,8 +374,11 @@ def test_a_client_that_goes_away_leaves_no_query_behind(scene: Scene, served: st
         query = {"device_id": "endless", "metric": "m"}
         with httpx.stream("GET", f"{served}/api/v1/export/readings", params=query, timeout=30) as answer:
             assert next(answer.iter_raw())
-        running = "SELECT count() FROM system.processes WHERE query LIKE '%endless%' OR query LIKE '%FORMAT CSV'"
-        eventually(lambda: clickhouse.value(f"{running} AND query NOT LIKE '%processes%'") == 0, timeout_s=20)
+        running = (
+            "SELECT count() FROM system.processes WHERE query LIKE '%fieldstream.readings%FORMAT CSV%' "
+            "AND query NOT LIKE '%system.processes%'"
+        )
+        eventually(lambda: clickhouse.value(running) == 0, timeout_s=20)
 
 
 def test_new_readings_come_as_events(served: str) -> None:
