@@ -11,17 +11,19 @@ SELECT gateway_id, argMax(epoch, ts) AS epoch, max(ts) AS newest, argMax(state, 
     argMax(spool_oldest_age_s, ts) AS oldest_s, argMax(spool_hours_left, ts) AS hours_left,
     argMax(clock_offset_ms, ts) AS clock_ms, argMax(certificate_expires_at, ts) AS expires,
     argMax(disk_free_bytes, ts) AS disk, argMax(memory_bytes, ts) AS memory
-FROM fieldstream.gateways_data GROUP BY gateway_id"""
+FROM fieldstream.gateways_data WHERE ts >= now64(3) - INTERVAL 30 DAY GROUP BY gateway_id"""
 
-# As store/audit.py counts: missing is what Kafka had confirmed 20 s ago and the store does not hold.
+# As store/audit.py counts: missing is what Kafka had confirmed 20 s ago and the store does not hold. Of epochs with a
+# heartbeat in the last 30 days; only the bucket in which the confirmed ones end needs its places looked at one by one.
 COMPLETENESS = """
 SELECT gateway_id, sum(accepted_) AS accepted, sum(arrived_) AS arrived, sum(greatest(0, settled - arrived_)) AS missing
 FROM
 (SELECT b.gateway_id AS gateway_id, b.epoch AS epoch, any(b.accepted) AS accepted_, any(b.settled) AS settled,
-    sum(bitmapCardinality(bitmapSubsetInRange(p.places, toUInt64(0), toUInt64(b.settled + 1)))) AS arrived_
+    sum(if((p.bucket + 1) * 1048576 <= b.settled, bitmapCardinality(p.places),
+        bitmapCardinality(bitmapSubsetInRange(p.places, toUInt64(0), toUInt64(b.settled + 1))))) AS arrived_
  FROM (SELECT gateway_id, epoch, max(last_seq) AS accepted,
         maxIf(last_sent_seq, ts <= now64(3) - INTERVAL 20 SECOND) AS settled
-    FROM fieldstream.gateways_data GROUP BY gateway_id, epoch) AS b
+    FROM fieldstream.gateways_data WHERE ts >= now64(3) - INTERVAL 30 DAY GROUP BY gateway_id, epoch) AS b
  LEFT JOIN (SELECT gateway_id, epoch, bucket, groupBitmapMergeState(places) AS places
     FROM fieldstream.arrived_data GROUP BY gateway_id, epoch, bucket) AS p
  ON p.gateway_id = b.gateway_id AND p.epoch = b.epoch
