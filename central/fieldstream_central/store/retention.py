@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from fieldstream_central.store.clickhouse import ClickHouse
 
-_FOR_EVER = 36_500
+FOR_EVER = 36_500
 
 
 class RetentionError(Exception):
@@ -33,8 +33,8 @@ class Retention:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if not isinstance(value, int) or not 0 <= value <= _FOR_EVER:
-                raise RetentionError(f"retention_days.{one.name} is {value!r}: give days, 0 (for ever) to {_FOR_EVER}")
+            if not isinstance(value, int) or not 0 <= value <= FOR_EVER:
+                raise RetentionError(f"retention_days.{one.name} is {value!r}: give days, 0 (for ever) to {FOR_EVER}")
         levels = ("readings", "minutes", "ten_minutes", "hours", "days")
         for finer, coarser in pairwise(levels):
             if _days(getattr(self, coarser)) < _days(getattr(self, finer)):
@@ -58,7 +58,7 @@ class Retention:
 
 
 def _days(days: int) -> int:
-    return days or _FOR_EVER
+    return days or FOR_EVER
 
 
 def _after(column: str, days: int) -> str:
@@ -106,4 +106,4 @@ def kept_days(clickhouse: ClickHouse) -> dict[int, int]:
     created = {row["name"].removesuffix("_local"): current_ttl(row["sql"]) for row in clickhouse.rows(_OF_ROWS)}
     windows = re.search(r"toIntervalDay\((\d+)\)", created["windows_data"])
     widths = {int(width): int(days) for width, days in re.findall(r"width_s = (\d+), (\d+)", created["rollups_data"])}
-    return {0: int(windows.group(1)) if windows else _FOR_EVER} | widths
+    return {0: int(windows.group(1)) if windows else FOR_EVER} | widths

@@ -4,11 +4,11 @@ What a roll-up was made of may have gone by its retention: only buckets whose so
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from fieldstream_central.store.clickhouse import ClickHouse
-from fieldstream_central.store.retention import kept_days
+from fieldstream_central.store.retention import FOR_EVER, kept_days
 from fieldstream_central.store.rollup import LEVELS, MERGED, source
 
 _SETTINGS = {"max_execution_time": 3600, "max_bytes_before_external_group_by": 300_000_000}
@@ -40,7 +40,7 @@ FULL JOIN (SELECT * FROM fieldstream.rollups WHERE width_s = {width:UInt32}
     ON k.device_id = t.device_id AND k.metric = t.metric AND k.bucket_start = t.bucket_start
 WHERE greatest(t.bucket_start, k.bucket_start) + toIntervalSecond({width:UInt32}) < now64(3)
     - toIntervalSecond({settled:UInt32})
-    AND greatest(t.bucket_start, k.bucket_start) >= today() - toIntervalDay({kept:UInt32} - 1)
+    AND greatest(t.bucket_start, k.bucket_start) >= {oldest:Date}
 """
 
 # Windows are the stream's work and repair's: their count must be that of the readings.
@@ -48,7 +48,7 @@ _WINDOWS = """
 SELECT countIf(w.count != t.n) AS wrong, count() AS rows
 FROM (SELECT device_id, metric, toDateTime64(toStartOfInterval(ts, INTERVAL 10 SECOND, 'UTC'), 3, 'UTC') AS at,
         toInt64(count()) AS n FROM fieldstream.readings
-      WHERE ts >= {day:Date} AND ts < {end:Date} AND ts >= today() - toIntervalDay({kept:UInt32} - 1)
+      WHERE ts >= {day:Date} AND ts < {end:Date} AND ts >= {oldest:Date}
         AND stored_at < now64(3) - toIntervalSecond({settled:UInt32})
         AND ts < now64(3) - toIntervalSecond({settled:UInt32} + 10)
       GROUP BY device_id, metric, at) AS t
@@ -85,10 +85,10 @@ def disagreements(clickhouse: ClickHouse, days: list[tuple[str, str]], *, settle
     windows, rollups = _Tally(), {width: _Tally() for width, _ in LEVELS}
     for day, end in days:
         params: dict[str, object] = {"day": day, "end": end, "settled": settled_s}
-        windows.add(clickhouse.rows(_WINDOWS, params | {"kept": kept[0]}, _SETTINGS)[0], day)
+        windows.add(clickhouse.rows(_WINDOWS, params | {"oldest": _oldest(kept[0])}, _SETTINGS)[0], day)
         for width, below in LEVELS:
             sql = _ROLLUPS.replace("SOURCE", source(below)).replace("MERGED", MERGED)
-            level = {"width": width, "below": below, "kept": kept.get(below, 36_500)}
+            level = {"width": width, "below": below, "oldest": _oldest(kept.get(below, FOR_EVER))}
             found = clickhouse.rows(sql, params | level, _SETTINGS)[0]
             rollups[width].add(found, day)
     if windows.wrong:
@@ -103,6 +103,11 @@ def disagreements(clickhouse: ClickHouse, days: list[tuple[str, str]], *, settle
         if tally.wrong
     ]
     return problems
+
+
+def _oldest(kept_days: int) -> str:
+    """The first day of which everything is kept; never before 1970, where ClickHouse's Date begins."""
+    return max(datetime.now(UTC).date() - timedelta(days=kept_days - 1), date(1970, 1, 1)).isoformat()
 
 
 def spans(clickhouse: ClickHouse) -> list[tuple[str, str]]:
