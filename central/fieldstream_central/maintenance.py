@@ -3,16 +3,13 @@
 The topic is compacted and small, so whoever needs it reads all of it; a tombstone withdraws an entry.
 """
 
-import json
 import logging
 import time
-from io import BytesIO
-from typing import Any, cast
 
-import fastavro
 from confluent_kafka import Consumer, Producer, TopicPartition
-from fieldstream_schemas.registry import FRAME_BYTES, RegistryError, SchemaRegistry, frame_header, schema_id_of
-from fieldstream_schemas.topics import MAINTENANCE, parsed_schema
+from fieldstream_schemas.framed import RecordReader, framed
+from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.topics import MAINTENANCE
 
 from fieldstream_central.detect.config import Maintenance
 from fieldstream_central.settings import Settings
@@ -31,7 +28,7 @@ class MaintenanceFeed:
     """All planned work, followed as it changes. `undecodable` counts entries that could not be read."""
 
     def __init__(self, kafka: str, registry: SchemaRegistry) -> None:
-        self._registry = registry
+        self._reader = RecordReader(registry, MAINTENANCE)
         self._consumer = Consumer({
             "bootstrap.servers": kafka, "group.id": "fieldstream-maintenance", "enable.auto.commit": False,
             "auto.offset.reset": "earliest", "log_level": 0,
@@ -67,12 +64,8 @@ class MaintenanceFeed:
         return True
 
     def _read(self, value: bytes) -> Maintenance:
-        body = BytesIO(value)
-        body.seek(FRAME_BYTES)
-        writer = fastavro.parse_schema(json.loads(self._registry.schema_text(schema_id_of(value))))
-        record = cast(dict[str, Any], fastavro.schemaless_reader(body, writer, parsed_schema(MAINTENANCE)))
-        start, end = (round(record[name].timestamp() * 1000) for name in ("start", "end"))
-        return Maintenance(start, end, record["asset_id"], record["device_id"], record["metric"])
+        record = self._reader.read(value)
+        return Maintenance(record["start"], record["end"], record["asset_id"], record["device_id"], record["metric"])
 
     def close(self) -> None:
         """Leaves Kafka."""
@@ -85,13 +78,10 @@ def announce(settings: Settings, maintenance_id: str, work: Maintenance | None, 
     if work is not None:
         if work.end <= work.start:
             raise MaintenanceError(f"maintenance {maintenance_id}: it must end after it starts")
-        buffer = BytesIO()
         record = {name: getattr(work, name) for name in ("asset_id", "device_id", "metric", "start", "end")}
-        fastavro.schemaless_writer(
-            buffer, parsed_schema(MAINTENANCE), record | {"maintenance_id": maintenance_id, "note": note}
-        )
         registry = SchemaRegistry(settings.registry, settings.schema_cache)
-        body = frame_header(registry.wait_for_id(MAINTENANCE)) + buffer.getvalue()
+        registry.wait_for_id(MAINTENANCE)
+        body = framed(registry, MAINTENANCE, record | {"maintenance_id": maintenance_id, "note": note})
     producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
     producer.produce(MAINTENANCE.name, body, maintenance_id)
     if producer.flush(30):

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -54,14 +54,13 @@ Outcome = Alarm | RefusedError | ConflictError | AlarmsAwayError
 class AlarmLog:
     """All alarms of the plant. `start` reads in the background; `ready` once everything of before has been read."""
 
-    def __init__(self, settings: Settings, *, on_change: Callable[[Alarm], None] | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
         self._readers = {topic.name: RecordReader(self._registry, topic) for topic in (ANOMALIES, ALARMS)}
         self._alarms: dict[str, Alarm] = {}
         self._waiting: dict[str, bool | None] = {}  # our own events on their way: event_id -> whether it holds
         self._changed = threading.Condition()
-        self._on_change = on_change
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._producer = Producer(
@@ -229,25 +228,20 @@ class AlarmLog:
             return
         with self._changed:
             if event:
-                alarm = self._with_event(event)
-            elif record["shadow"]:
-                return
-            else:
+                self._take(event)
+            elif not record["shadow"]:
                 key = alarm_id_of(record)
-                alarm = self._alarms[key] = with_episode(self._alarms.get(key, Alarm(key)), record)
+                self._alarms[key] = with_episode(self._alarms.get(key, Alarm(key)), record)
             self._changed.notify_all()
-        if self._on_change and alarm:
-            self._on_change(alarm)
 
-    def _with_event(self, event: Event) -> Alarm | None:
+    def _take(self, event: Event) -> None:
         alarm = with_event(self._alarms.get(event.alarm_id, Alarm(event.alarm_id)), event)
         if event.event_id in self._waiting:
             self._waiting[event.event_id] = alarm is not None
         if alarm is None:
             VOID.inc()
-            return None
-        self._alarms[event.alarm_id] = alarm
-        return alarm
+        else:
+            self._alarms[event.alarm_id] = alarm
 
 
 def _event(alarm: Alarm, action: Action, who: str, comment: str, until: int | None) -> Event:

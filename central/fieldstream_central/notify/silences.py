@@ -7,12 +7,13 @@ the difference is made good every few seconds. So a restart of either needs noth
 import logging
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from fieldstream_central.alarms.life import Alarm, Hold, State
+from fieldstream_central.notify.notices import rfc3339
 
 AUTHOR = "fieldstream"
 # A silence without an end of its own is renewed, so that it ends soon after the alerter is gone.
@@ -40,8 +41,8 @@ def wanted(alarms: Iterable[Alarm], now_ms: int) -> dict[Matchers, Silence]:
             "matchers": [
                 {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()
             ],
-            "startsAt": _rfc3339(now_ms),
-            "endsAt": _rfc3339(hold.until if state is State.SHELVED and hold.until else now_ms + _RENEWED_MS),
+            "startsAt": rfc3339(now_ms),
+            "endsAt": rfc3339(hold.until if state is State.SHELVED and hold.until else now_ms + _RENEWED_MS),
             "createdBy": AUTHOR,
             "comment": f"{state} by {hold.who}" + (f": {hold.comment}" if hold.comment else ""),
         }
@@ -103,7 +104,3 @@ def _lasts(silence: Silence, target: Silence, now_ms: int) -> bool:
     should = datetime.fromisoformat(target["endsAt"]).timestamp() * 1000
     renewed = abs(should - now_ms - _RENEWED_MS) < 1000
     return abs(ends - should) < 1000 or (renewed and _DUE_MS < ends - now_ms <= _RENEWED_MS)
-
-
-def _rfc3339(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat()

@@ -10,19 +10,17 @@ letter: the second time it is a duplicate. Weakness: a gateway's letter without 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from io import BytesIO
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlparse
 
-import fastavro
 import paho.mqtt.publish as mqtt_publish
 from confluent_kafka import Producer
-from fieldstream_schemas.registry import FRAME_BYTES, RegistryError, SchemaRegistry, frame_header, schema_id_of
-from fieldstream_schemas.topics import READINGS_RAW, TOPICS, parsed_schema
+from fieldstream_schemas.framed import RecordReader, framed
+from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.topics import READINGS_RAW, TOPICS
 
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.audit import REPLAY_GATEWAY
@@ -140,27 +138,20 @@ class Replayer:
         reading = self._decoded(letter, READINGS_RAW.name)
         digest = hashlib.sha256(letter.letter_id.encode()).digest()
         reading |= {"gateway_id": REPLAY_GATEWAY, "epoch": int.from_bytes(digest[:7]) + 1, "seq": 1}
-        body = BytesIO()
-        fastavro.schemaless_writer(body, parsed_schema(READINGS_RAW), reading)
-        value = frame_header(self._registry.id_of(READINGS_RAW)) + body.getvalue()
-        self._send(READINGS_RAW.name, reading["device_id"], value, round(reading["ts"].timestamp() * 1000))
+        value = framed(self._registry, READINGS_RAW, reading)
+        self._send(READINGS_RAW.name, reading["device_id"], value, reading["ts"])
         return f"topic {READINGS_RAW.name}"
 
     def _to_topic(self, letter: Letter) -> str:
         topic = letter.source.partition("/")[0]
         record = self._decoded(letter, topic)
-        key = "/".join(_text(record[name]) for name in TOPICS[topic].key.split("/"))
+        key = "/".join(str(record[name]) for name in TOPICS[topic].key.split("/"))
         self._send(topic, key, letter.payload, letter.received_ms)
         return f"topic {topic}"
 
     def _decoded(self, letter: Letter, topic: str) -> dict[str, Any]:
         try:
-            writer = json.loads(self._registry.schema_text(schema_id_of(letter.payload)))
-            body = BytesIO(letter.payload[FRAME_BYTES:])
-            return cast(
-                dict[str, Any],
-                fastavro.schemaless_reader(body, fastavro.parse_schema(writer), parsed_schema(TOPICS[topic])),
-            )
+            return RecordReader(self._registry, TOPICS[topic]).read(letter.payload)
         except (ValueError, EOFError, IndexError, KeyError, RegistryError) as error:
             raise ReplayError(
                 f"{letter.letter_id}: its bytes are still no record of {topic} ({error}). "
@@ -178,10 +169,6 @@ class Replayer:
         producer.produce(topic, value, key, timestamp=timestamp_ms, on_delivery=delivered)
         if producer.flush(30) or failures:
             raise ReplayError(f"Kafka at {self._settings.kafka} did not take it: {failures[:1] or 'no answer in 30 s'}")
-
-
-def _text(value: object) -> str:
-    return str(round(value.timestamp() * 1000)) if isinstance(value, datetime) else str(value)
 
 
 def replay_all(
