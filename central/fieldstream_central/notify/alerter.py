@@ -97,9 +97,10 @@ class Alerter:
 
     def _release(self, closed: list[dict[str, Any]]) -> None:
         """An acknowledged alarm's end is told: its silence must be gone first."""
+        if not closed:
+            return
         try:
-            for resolved in closed:
-                self._silences.release(resolved["labels"]["anomaly_id"])
+            self._silences.release(*(resolved["labels"]["anomaly_id"] for resolved in closed))
         except httpx.HTTPError as error:
             SILENCES_FAILED.inc()
             log.warning("an acknowledgement's silence could not be ended: %s", error)

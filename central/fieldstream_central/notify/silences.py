@@ -80,10 +80,11 @@ class Silences:
         for silence in missing.values():
             self._http.post("/api/v2/silences", json=silence).raise_for_status()
 
-    def release(self, anomaly_id: str) -> None:
-        """Ends the acknowledgement's silence, so that the end of its condition is told. Raises httpx.HTTPError."""
+    def release(self, *anomaly_ids: str) -> None:
+        """Ends these acknowledgements' silences, so that the end of the condition is told. Raises httpx.HTTPError."""
+        ended = {("anomaly_id", anomaly_id) for anomaly_id in anomaly_ids}
         for silence in self._active():
-            if ("anomaly_id", anomaly_id) in _matchers(silence):
+            if ended & _matchers(silence):
                 self._end(silence)
 
     def _active(self) -> list[Silence]:

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlparse
 
@@ -112,6 +113,10 @@ class Replayer:
         self._settings = settings
         self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
 
+    @cached_property
+    def _producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self._settings.kafka, "acks": "all", "enable.idempotence": True})
+
     def replay(self, letter: Letter) -> str:
         """Returns where it went, once that place has confirmed it."""
         if len(letter.payload) < letter.payload_size:
@@ -159,15 +164,14 @@ class Replayer:
             ) from error
 
     def _send(self, topic: str, key: str, value: bytes, timestamp_ms: int) -> None:
-        producer = Producer({"bootstrap.servers": self._settings.kafka, "acks": "all", "enable.idempotence": True})
         failures: list[str] = []
 
         def delivered(error: object, _message: object) -> None:
             if error is not None:
                 failures.append(str(error))
 
-        producer.produce(topic, value, key, timestamp=timestamp_ms, on_delivery=delivered)
-        if producer.flush(30) or failures:
+        self._producer.produce(topic, value, key, timestamp=timestamp_ms, on_delivery=delivered)
+        if self._producer.flush(30) or failures:
             raise ReplayError(f"Kafka at {self._settings.kafka} did not take it: {failures[:1] or 'no answer in 30 s'}")
 
 

@@ -150,9 +150,13 @@ class Cluster:
         """Why a job failed, as Flink tells it; empty if it did not."""
         return str(self._get(f"/jobs/{job_id}/exceptions").get("root-exception") or "")
 
+    def newest(self, name: str) -> dict[str, Any] | None:
+        """The job of this name that was started last, whatever its state."""
+        return max((j for j in self.jobs() if j["name"] == name), key=lambda j: j["start-time"], default=None)
+
     def newest_failure(self, name: str) -> str:
         """Why the newest job of this name failed: the innermost cause in a line; empty if it did not fail."""
-        newest = max((j for j in self.jobs() if j["name"] == name), key=lambda j: j["start-time"], default=None)
+        newest = self.newest(name)
         if newest is None or newest["state"] != "FAILED":
             return ""
         lines = self.root_exception(newest["jid"]).splitlines() or ["no reason given"]

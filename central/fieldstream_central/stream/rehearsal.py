@@ -77,9 +77,7 @@ def _wait_until_steady(cluster: Cluster, name: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     steady_since = None
     while steady_since is None or time.monotonic() - steady_since < STEADY_S:
-        job = max(
-            (j for j in cluster.jobs() if j["name"] == name + SUFFIX), key=lambda j: j["start-time"], default=None
-        )
+        job = cluster.newest(name + SUFFIX)
         if job and job["state"] in ("FAILING", "FAILED"):
             raise _refused(name, cluster.root_exception(job["jid"]))
         if job and cluster.state(job["jid"]) == "RUNNING":
