@@ -24,6 +24,22 @@ ONE_MORE_COLUMN = {
 }
 # The open windows are looked for under another name: going on would forget them.
 ANOTHER_UID = {"stream/pipeline.sql": ("uid => 'windows'", "uid => 'windows-renamed'")}
+# A migration as they are written (docs/store.md): the largest table made anew with one more column, in mid-stream.
+MORE_IN_THE_STORE = """\
+CREATE TABLE IF NOT EXISTS fieldstream.readings_next AS fieldstream.readings_data;
+
+ALTER TABLE fieldstream.readings_next ADD COLUMN IF NOT EXISTS shift LowCardinality(String) DEFAULT 'early';
+
+-- when: SELECT count() = 0 FROM system.columns WHERE table = 'readings_data' AND name = 'shift'
+EXCHANGE TABLES fieldstream.readings_data AND fieldstream.readings_next;
+
+INSERT INTO fieldstream.readings_data ({columns}) SELECT {columns} FROM fieldstream.readings_next;
+
+DROP TABLE fieldstream.readings_next;
+""".format(
+    columns="device_id, metric, ts, value, unit, quality, flags, gateway_id, epoch, seq, site, area, asset_id, "
+    "asset_type, operator_pseudonym, version, processed_after_ds, stored_after_ds, lateness_s"
+)
 # What each promise hangs on, taken out.
 NO_DEDUPLICATION = {
     "stream/pipeline.sql": (
@@ -92,6 +108,18 @@ def upgrade_that_does_not_fit(world: World, _chance: random.Random) -> None:
         raise DrillError(f"the upgrade ended with {done.returncode}: {done.stderr[-2000:]}")
     if Cluster(world.settings.flink).running("pipeline") != before:
         raise DrillError("the job was stopped for an upgrade that was refused")
+
+
+def migration(world: World, _chance: random.Random) -> None:
+    """The store gets the schema of a newer version, while the loader writes and the repair reads."""
+    code = changed_copy(world.drill_folder / "code", {})
+    (code / PACKAGE / "store/schema/9000_shift.sql").write_text(MORE_IN_THE_STORE)
+    done = subprocess.run(
+        command("store", "migrate"), env=environment(world, code), capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    if done.returncode or not world.store.query("SELECT 1 FROM fieldstream.readings_data WHERE shift = 'early'"):
+        raise DrillError(f"the migration ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
 def jobs_upgrade(world: World, code: Path, job: str = "pipeline") -> "subprocess.CompletedProcess[str]":
