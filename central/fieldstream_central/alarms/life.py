@@ -3,9 +3,11 @@
 An alarm is one detector on one sensor; it comes and goes in episodes. Two streams make its state, in any order of
 arrival between them: episodes (topic `anomalies`) say whether its condition holds, events (topic `alarms`) say what
 people did. Acknowledging names an episode, so it ends with it; shelving and out of service are about the alarm.
+An incident is an alarm whose episode names other alarms, its members: while both hold, the member is suppressed.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -37,8 +39,19 @@ class Action(StrEnum):
     OUT_OF_SERVICE = "out-of-service"
     IN_SERVICE = "in-service"
     RESET = "reset"
+    MARK = "mark"
 
 
+class Mark(StrEnum):
+    """What somebody thinks of an episode's alarm. It is counted, and changes no threshold."""
+
+    USEFUL = "useful"
+    FALSE = "false"
+    EXPECTED = "expected"
+
+
+# They mean the alarm's newest episode, the others the alarm as such.
+EPISODE_ACTIONS = frozenset({Action.ACKNOWLEDGE, Action.RESET, Action.MARK})
 # Whoever may do it; viewers may do nothing.
 ADMIN_ACTIONS = frozenset({Action.OUT_OF_SERVICE, Action.IN_SERVICE})
 
@@ -60,6 +73,7 @@ class Event:
     anomaly_id: str = ""
     comment: str = ""
     until: int | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,8 +87,22 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The newest step of an incident that names the alarm. `ended_at`: None while the incident lasts."""
+
+    alarm_id: str
+    anomaly_id: str
+    started_at: int
+    revision: int
+    ended_at: int | None = None
+
+
+@dataclass(frozen=True)
 class Alarm:
-    """One alarm. `revision` counts its events; `episode` is its newest step of topic `anomalies`."""
+    """One alarm. `revision` counts its events; `episode` is its newest step of topic `anomalies`.
+
+    `marks`: by who set them, on episode `marked_episode`. `named_by`: see `parent`.
+    """
 
     alarm_id: str
     revision: int = 0
@@ -86,21 +114,38 @@ class Alarm:
     suppression: Hold | None = None
     service: Hold | None = None
     last_event: Event | None = None
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    marked_episode: str = ""
+    named_by: Parent | None = None
+
+    @property
+    def parent(self) -> Parent | None:
+        """The incident that its episode belongs to: one that names the alarm and ended no sooner than the episode."""
+        episode, incident = self.episode, self.named_by
+        if episode is None or incident is None:
+            return None
+        ended_at = episode["ended_at"]
+        if ended_at is None:
+            return incident if incident.ended_at is None else None
+        last = ended_at if incident.ended_at is None else incident.ended_at
+        return incident if incident.started_at <= ended_at <= last else None
 
     def state(self, now_ms: int, latching: frozenset[str] = frozenset()) -> State:
         """Its state at a time. `latching`: severities that stay until they are reset."""
+        active = self.episode is not None and self.episode["state"] != "close"
         aside = {
             State.OUT_OF_SERVICE: self.service is not None,
-            State.SUPPRESSED: self.suppression is not None,
+            State.SUPPRESSED: self.suppression is not None or (active and self.parent is not None),
             State.SHELVED: self.shelved(now_ms),
-            State.CLEARED: self.episode is None,
+            # What came and went within an incident is acknowledged with it.
+            State.CLEARED: self.episode is None or (not active and self.parent is not None),
         }
         for state, holds in aside.items():
             if holds:
                 return state
         episode = self.episode or {}
         told = self.acknowledged_episode == episode["anomaly_id"]
-        if episode["state"] != "close":
+        if active:
             return State.ACKNOWLEDGED if told else State.UNACKNOWLEDGED
         if not told:
             return State.RETURNED_UNACKNOWLEDGED
@@ -129,11 +174,29 @@ def with_episode(alarm: Alarm, step: dict[str, Any]) -> Alarm:
     return replace(alarm, episode=step)
 
 
+def members_of(step: dict[str, Any]) -> list[str]:
+    """The alarms that an incident's step names; a device that fell silent names its sensors, which are no alarms."""
+    return [member for member in step["members"] if member.count("/") == 2]
+
+
+def with_parent(alarm: Alarm, step: dict[str, Any]) -> Alarm:
+    """The alarm after a step of an incident that names it; an older step changes nothing."""
+    told = Parent(alarm_id_of(step), step["anomaly_id"], step["started_at"], step["revision"], step["ended_at"])
+    known = alarm.named_by
+    if known and _order(told) < _order(known):
+        return alarm
+    return replace(alarm, named_by=told)
+
+
+def _order(parent: Parent) -> tuple[int, str, int]:
+    return parent.started_at, parent.anomaly_id, parent.revision
+
+
 def check(alarm: Alarm, event: Event) -> None:
     """Raises RefusedError when the alarm's state does not allow the action."""
     if alarm.episode is None and event.action not in (Action.IN_SERVICE, Action.UNSHELVE, Action.UNSUPPRESS):
         raise RefusedError(f"there is no alarm {event.alarm_id}; GET /api/v1/alarms lists them")
-    if event.action in (Action.ACKNOWLEDGE, Action.RESET):
+    if event.action in EPISODE_ACTIONS:
         _check_episode(alarm, event)
     elif event.action is Action.SHELVE:
         if not event.comment.strip():
@@ -161,6 +224,8 @@ def _check_episode(alarm: Alarm, event: Event) -> None:
         raise RefusedError(f"{alarm.acknowledged.who} has acknowledged it already")
     if event.action is Action.RESET and not told:
         raise RefusedError("it has not been acknowledged; acknowledge it first")
+    if event.action is Action.MARK and event.mark not in set(Mark):
+        raise RefusedError(f"`mark` must be one of {', '.join(Mark)}")
 
 
 def with_event(alarm: Alarm, event: Event) -> Alarm | None:
@@ -190,6 +255,12 @@ def with_event(alarm: Alarm, event: Event) -> Alarm | None:
             changes = {"service": hold}
         case Action.IN_SERVICE:
             changes = {"service": None}
+        case Action.MARK:
+            before = alarm.marks if alarm.marked_episode == event.anomaly_id else {}
+            changes = {
+                "marks": {**before, event.who: Mark(event.mark)},
+                "marked_episode": event.anomaly_id,
+            }
         case Action.COMMENT:
             pass
     return replace(alarm, revision=event.revision, last_event=event, **changes)

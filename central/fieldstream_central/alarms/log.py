@@ -20,14 +20,17 @@ from fieldstream_schemas.topics import ALARMS, ANOMALIES
 from prometheus_client import Counter
 
 from fieldstream_central.alarms.life import (
+    EPISODE_ACTIONS,
     Action,
     Alarm,
     Event,
     RefusedError,
     alarm_id_of,
     check,
+    members_of,
     with_episode,
     with_event,
+    with_parent,
 )
 from fieldstream_central.settings import Settings
 
@@ -96,18 +99,19 @@ class AlarmLog:
             return list(self._alarms.values())
 
     def perform(self, alarm_id: str, action: Action, who: str, *, revision: int | None = None, comment: str = "",
-                until: int | None = None) -> Alarm:  # fmt: skip
+                until: int | None = None, mark: str = "") -> Alarm:  # fmt: skip
         """Does something to one alarm and returns it as it is then.
 
         `revision`: the one that the caller has seen. Raises RefusedError, ConflictError or AlarmsAwayError.
         """
-        (outcome,) = self.perform_all({alarm_id: revision}, action, who, comment=comment, until=until).values()
+        outcomes = self.perform_all({alarm_id: revision}, action, who, comment=comment, until=until, mark=mark)
+        (outcome,) = outcomes.values()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def perform_all(self, seen: Mapping[str, int | None], action: Action, who: str, *, comment: str = "",
-                    until: int | None = None) -> dict[str, Outcome]:  # fmt: skip
+                    until: int | None = None, mark: str = "") -> dict[str, Outcome]:  # fmt: skip
         """The same to many alarms at once, each with the revision that the caller has seen: what became of each."""
         outcomes: dict[str, Outcome] = {}
         events: dict[str, Event] = {}
@@ -118,7 +122,7 @@ class AlarmLog:
         for alarm_id, revision in seen.items():
             with self._changed:
                 alarm = self._alarms.get(alarm_id, Alarm(alarm_id))
-            event = _event(alarm, action, who, comment, until)
+            event = _event(alarm, action, who, comment=comment, until=until, mark=mark)
             try:
                 if revision is not None and revision != alarm.revision:
                     raise ConflictError(_who_was_first(alarm))
@@ -232,6 +236,8 @@ class AlarmLog:
             elif not record["shadow"]:
                 key = alarm_id_of(record)
                 self._alarms[key] = with_episode(self._alarms.get(key, Alarm(key)), record)
+                for member in members_of(record):
+                    self._alarms[member] = with_parent(self._alarms.get(member, Alarm(member)), record)
             self._changed.notify_all()
 
     def _take(self, event: Event) -> None:
@@ -244,9 +250,8 @@ class AlarmLog:
             self._alarms[event.alarm_id] = alarm
 
 
-def _event(alarm: Alarm, action: Action, who: str, comment: str, until: int | None) -> Event:
-    """The next event of an alarm; acknowledging and resetting mean its newest episode."""
-    about_episode = action in (Action.ACKNOWLEDGE, Action.RESET)
+def _event(alarm: Alarm, action: Action, who: str, **said: Any) -> Event:
+    """The next event of an alarm. `said`: its comment, until and mark."""
     return Event(
         event_id=str(uuid.uuid4()),
         alarm_id=alarm.alarm_id,
@@ -254,9 +259,8 @@ def _event(alarm: Alarm, action: Action, who: str, comment: str, until: int | No
         action=action,
         at=time.time_ns() // 1_000_000,
         who=who,
-        anomaly_id=(alarm.episode or {}).get("anomaly_id", "") if about_episode else "",
-        comment=comment,
-        until=until,
+        anomaly_id=(alarm.episode or {}).get("anomaly_id", "") if action in EPISODE_ACTIONS else "",
+        **said,
     )
 
 

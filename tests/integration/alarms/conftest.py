@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,19 @@ class Plant:
 
     settings: Settings
     feed: Feed
+    started: dict[str, int] = field(default_factory=dict)  # by anomaly id
 
-    def episode(self, anomaly_id: str, state: str = "open", *, revision: int = 1, device: str = "pump-1",
-                started_at: int | None = None, severity: str = "warning") -> str:  # fmt: skip
+    def episode(self, anomaly_id: str, state: str = "open", *, device: str = "pump-1", **changes: Any) -> str:
         """One step of an episode; the alarm's id."""
         now = time.time_ns() // 1_000_000
         row: dict[str, Any] = {
-            **SENSOR, "anomaly_id": anomaly_id, "device_id": device, "kind": "limit-high", "severity": severity,
-            "state": state, "started_at": started_at or now, "detected_at": now, "evidence_start": now,
-            "evidence_end": now, "ended_at": now if state == "close" else None, "score": 1.0, "reason": "above H",
-            "revision": revision, "asset_id": device, "site": "north", "area": "hall-1",
-        }  # fmt: skip
+            **SENSOR, "anomaly_id": anomaly_id, "device_id": device, "kind": "limit-high", "severity": "warning",
+            "state": state, "started_at": self.started.setdefault(anomaly_id, now), "detected_at": now,
+            "evidence_start": now, "evidence_end": now, "ended_at": now if state == "close" else None, "score": 1.0,
+            "reason": "above H", "revision": 1, "asset_id": device, "site": "north", "area": "hall-1",
+        } | changes  # fmt: skip
         self.feed.send(ANOMALIES, [row])
-        return f"{device}/temperature/limit"
+        return f"{device}/{row['metric']}/{row['detector']}"
 
     def log(self) -> AlarmLog:
         """One more reader of the alarms, ready."""

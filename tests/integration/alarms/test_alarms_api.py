@@ -115,3 +115,31 @@ def test_a_request_that_makes_no_sense_names_its_field(api: Api, body: dict[str,
     answer = api.call("POST", "/alarms/actions", json=body)
     assert answer.status_code == 422
     assert answer.json()["field"] in ("action", "alarms")
+
+
+def test_a_mark_holds_for_one_person_and_episode_and_the_newest_counts(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("mark-1", device="mark")
+    eventually(lambda: alarm_id in api.alarms())
+    assert "useful, false, expected" in api.act("mark", alarm_id).json()[0]["detail"]
+    for role, mark in (("operator", "useful"), ("admin", "expected"), ("operator", "false")):
+        (done,) = api.act("mark", alarm_id, role=role, mark=mark).json()
+    assert done["alarm"]["marks"] == {"the-operator": "false", "the-admin": "expected"}
+    assert done["alarm"]["state"] == "unacknowledged"
+    plant.episode("mark-2", device="mark")  # another episode: nobody has said anything about it
+    eventually(lambda: api.alarms()[alarm_id]["anomaly_id"] == "mark-2")
+    assert api.alarms()[alarm_id]["marks"] == {}
+
+
+def test_a_member_is_suppressed_while_its_incident_lasts_and_free_afterwards(plant: Plant, api: Api) -> None:
+    members = [plant.episode(f"member-{n}", device=f"member-{n}") for n in range(3)]
+    incident = plant.episode("incident-1", device="hall", metric="", detector="incident", members=members)
+    eventually(lambda: all(api.alarms().get(member, {}).get("state") == "suppressed" for member in members))
+    alarms = api.alarms()
+    assert {alarms[member]["parent"] for member in members} == {incident}
+    assert alarms[incident]["members"] == members
+    assert alarms[incident]["state"] == "unacknowledged"
+    plant.episode("member-0", "close", revision=2, device="member-0")
+    eventually(lambda: members[0] not in api.alarms())  # it came and went within the incident
+    plant.episode("incident-1", "close", revision=2, device="hall", metric="", detector="incident", members=members)
+    eventually(lambda: api.alarms()[members[1]]["state"] == "unacknowledged")
+    assert api.alarms()[members[1]]["parent"] is None

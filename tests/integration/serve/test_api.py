@@ -108,6 +108,25 @@ def test_dead_letters_come_with_their_bytes(scene: Scene, api: Api) -> None:
     assert found["loader/t/0/1"]["payload_text"] == "abc"
 
 
+def test_feedback_counts_each_persons_newest_mark_that_holds(scene: Scene, api: Api) -> None:
+    alarm = f"{FAULTY[0]}/{FAULTY[1]}/limit"
+    given = [  # revision, who, mark, offset: the third and fourth came with one number
+        (1, "ann", "false", 1), (2, "ann", "useful", 2), (3, "bob", "expected", 3), (3, "eve", "false", 4),
+    ]  # fmt: skip
+    with scene.store.client() as clickhouse:
+        for revision, who, mark, offset in given:
+            clickhouse.execute(
+                "INSERT INTO fieldstream.alarm_events_data (event_id, alarm_id, revision, action, anomaly_id, at, who, "
+                f"mark, kafka_offset) VALUES ('m{offset}', '{alarm}', {revision}, 'mark', 'anomaly-1', "
+                f"now64(3) - INTERVAL 1 HOUR, '{who}', '{mark}', {offset})"
+            )
+    (counted,) = api.get("/api/v1/alarms/feedback").json()
+    assert (counted["useful"], counted["false"], counted["expected"]) == (1, 0, 1)
+    assert (counted["device_id"], counted["metric"], counted["detector"]) == (*FAULTY, "limit")
+    assert counted["episodes"] >= 1
+    assert api.get("/api/v1/alarms/feedback", to="2026-01-01").json() == []
+
+
 def test_walking_the_pages_gives_every_reading_once_in_order(scene: Scene, api: Api) -> None:
     with scene.store.client() as clickhouse:
         wanted = clickhouse.value(

@@ -4,15 +4,18 @@ from typing import Any
 
 import pytest
 from fieldstream_central.alarms.life import (
+    EPISODE_ACTIONS,
     MAX_SHELF_MS,
     Action,
     Alarm,
     Event,
+    Mark,
     RefusedError,
     State,
     check,
     with_episode,
     with_event,
+    with_parent,
 )
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,17 +25,25 @@ LATCHING = frozenset({"critical"})
 HOUR = 3_600_000
 
 
-def step(anomaly_id: str, state: str, started_at: int, revision: int, severity: str = "warning") -> dict[str, Any]:
+def step(
+    anomaly_id: str, started_at: int, revision: int, *, severity: str = "warning", ended_at: int | None = None
+) -> dict[str, Any]:
     return {
         "anomaly_id": anomaly_id,
         "device_id": "pump-1",
         "metric": "temperature",
         "detector": "limit",
         "severity": severity,
-        "state": state,
+        "state": "close" if ended_at else "open",
         "started_at": started_at,
+        "ended_at": ended_at,
         "revision": revision,
     }
+
+
+def incident(number: int, started_at: int, revision: int, ended_at: int | None = None) -> dict[str, Any]:
+    told = step(f"i{number}", started_at, revision, ended_at=ended_at)
+    return told | {"device_id": "hall-1", "metric": "", "detector": "incident"}
 
 
 class AlarmLife(RuleBasedStateMachine):
@@ -47,10 +58,13 @@ class AlarmLife(RuleBasedStateMachine):
         self.active = self.told = self.severe = self.was_reset = False
         self.shelf_ends = 0
         self.suppressed = self.out_of_service = False
+        self.incidents = 0
+        self.incident_lasts = self.came_within = False  # came_within: the episode ended while an incident named it
+        self.marks: dict[str, Mark] = {}
 
-    def act(self, action: Action, *, allowed: bool, **fields: Any) -> None:
-        about = action in (Action.ACKNOWLEDGE, Action.RESET)
-        event = Event("e", self.alarm.alarm_id, self.alarm.revision + 1, action, self.now, "ann",
+    def act(self, action: Action, *, allowed: bool, who: str = "ann", **fields: Any) -> None:
+        about = action in EPISODE_ACTIONS
+        event = Event("e", self.alarm.alarm_id, self.alarm.revision + 1, action, self.now, who,
                       anomaly_id=f"a{self.episodes}" if about else "", **fields)  # fmt: skip
         if not allowed:
             with pytest.raises(RefusedError):
@@ -66,23 +80,59 @@ class AlarmLife(RuleBasedStateMachine):
     def condition_comes(self, severe: bool) -> None:
         self.episodes += 1
         self.active, self.told, self.was_reset, self.severe = True, False, False, severe
-        self.tell("open")
+        self.came_within, self.marks = False, {}
+        self.now += 1
+        self.began = self.now
+        self.tell()
 
     @rule()
     @precondition(lambda self: self.active)
     def condition_goes(self) -> None:
-        self.active = False
-        self.tell("close")
+        self.now += 1
+        self.active, self.came_within = False, self.incident_lasts
+        self.tell(self.now)
 
-    def tell(self, state: str) -> None:
+    def tell(self, ended_at: int | None = None) -> None:
         self.revision += 1
         severity = "critical" if self.severe else "warning"
-        self.alarm = with_episode(self.alarm, step(f"a{self.episodes}", state, self.episodes, self.revision, severity))
+        told = step(f"a{self.episodes}", self.began, self.revision, severity=severity, ended_at=ended_at)
+        self.alarm = with_episode(self.alarm, told)
 
     @rule()
     @precondition(lambda self: self.episodes)
     def an_old_step_comes_again(self) -> None:
-        self.alarm = with_episode(self.alarm, step(f"a{self.episodes}", "open", self.episodes, 0))
+        self.alarm = with_episode(self.alarm, step(f"a{self.episodes}", self.began, 0))
+
+    @rule()
+    @precondition(lambda self: not self.incident_lasts)
+    def an_incident_names_the_alarm(self) -> None:
+        self.now += 1  # it begins after whatever is over
+        self.incidents, self.incident_lasts, self.incident_began = self.incidents + 1, True, self.now
+        self.alarm = with_parent(self.alarm, incident(self.incidents, self.now, 1))
+        self.came_within = False
+
+    @rule()
+    @precondition(lambda self: self.incident_lasts)
+    def the_incident_ends(self) -> None:
+        self.incident_lasts = False
+        self.alarm = with_parent(self.alarm, incident(self.incidents, self.incident_began, 2, self.now))
+
+    @rule()
+    @precondition(lambda self: self.incidents)
+    def an_old_step_of_the_incident_comes_again(self) -> None:
+        self.alarm = with_parent(self.alarm, incident(self.incidents, self.incident_began, 0))
+
+    @rule(who=st.sampled_from(["ann", "bob"]), mark=st.sampled_from(["useful", "false", "expected", "", "dull"]))
+    def mark(self, who: str, mark: str) -> None:
+        allowed = self.episodes > 0 and mark in set(Mark)
+        self.act(Action.MARK, allowed=allowed, who=who, mark=mark)
+        if allowed:
+            self.marks[who] = Mark(mark)
+
+    @invariant()
+    def the_newest_mark_of_each_holds_for_this_episode(self) -> None:
+        marks = self.alarm.marks if self.alarm.marked_episode == f"a{self.episodes}" else {}
+        assert marks == self.marks
 
     @rule()
     def acknowledge(self) -> None:
@@ -147,8 +197,9 @@ class AlarmLife(RuleBasedStateMachine):
     def expected(self) -> State:
         words = [
             (self.out_of_service, State.OUT_OF_SERVICE),
-            (self.suppressed, State.SUPPRESSED),
+            (self.suppressed or (self.active and self.incident_lasts), State.SUPPRESSED),
             (self.shelf_ends > self.now, State.SHELVED),
+            (self.episodes > 0 and self.came_within, State.CLEARED),
             (self.active and self.told, State.ACKNOWLEDGED),
             (self.active, State.UNACKNOWLEDGED),
             (self.episodes > 0 and not self.told, State.RETURNED_UNACKNOWLEDGED),
@@ -162,7 +213,7 @@ TestAlarmLife.settings = settings(max_examples=200, stateful_step_count=40, dead
 
 
 def test_a_shelf_of_more_than_a_day_is_refused_with_what_to_do_instead() -> None:
-    alarm = with_episode(Alarm("x"), step("a1", "open", 1, 1))
+    alarm = with_episode(Alarm("x"), step("a1", 1, 1))
     event = Event("e", "x", 1, Action.SHELVE, 0, "ann", comment="why", until=MAX_SHELF_MS + 1)
     with pytest.raises(RefusedError, match="out of service"):
         check(alarm, event)

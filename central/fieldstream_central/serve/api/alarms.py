@@ -2,15 +2,28 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from fieldstream_central.alarms.life import ADMIN_ACTIONS, Action, Alarm, Hold, RefusedError, State
+from fieldstream_central.alarms.life import (
+    ADMIN_ACTIONS,
+    Action,
+    Alarm,
+    Hold,
+    Mark,
+    RefusedError,
+    State,
+    members_of,
+)
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictError, Outcome
 from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
+from fieldstream_central.serve.api.measurements import store_of
+from fieldstream_central.serve.api.params import parse_time
 
 router = APIRouter()
 
@@ -18,6 +31,21 @@ _MOST_AT_ONCE = 500
 # A shelf that has lasted so long, or an alarm out of service so long, is listed as forgotten.
 _FORGOTTEN_MS = 8 * 3600 * 1000
 _SEVERITIES = ("critical", "warning", "info")
+_FEEDBACK_DAYS = 30
+# Of each person's marks on an episode the newest; then how often each was given, beside how often the alarm came.
+_FEEDBACK = """
+SELECT alarm_id, splitByChar('/', alarm_id) AS parts, parts[1] AS device_id, parts[2] AS metric, parts[3] AS detector,
+    countIf(mark = 'useful') AS useful, countIf(mark = 'false') AS `false`, countIf(mark = 'expected') AS expected,
+    any(episodes) AS episodes
+FROM (SELECT alarm_id, anomaly_id, who, argMax(mark, revision) AS mark FROM fieldstream.alarm_events
+      WHERE action = 'mark' AND holds AND at >= {from:DateTime64(3)} AND at < {to:DateTime64(3)}
+      GROUP BY alarm_id, anomaly_id, who) AS marks
+LEFT JOIN (SELECT concat(device_id, '/', metric, '/', detector) AS alarm_id, count() AS episodes
+      FROM fieldstream.anomalies
+      WHERE NOT shadow AND started_at >= {from:DateTime64(3)} AND started_at < {to:DateTime64(3)}
+      GROUP BY alarm_id) AS came USING (alarm_id)
+GROUP BY alarm_id ORDER BY `false` DESC, useful DESC, alarm_id
+"""
 
 
 class Held(BaseModel):
@@ -57,6 +85,9 @@ class AlarmOut(BaseModel):
     shelf: Held | None
     suppression: Held | None
     out_of_service: Held | None
+    parent: str | None = Field(description="alarm_id of the incident that it belongs to")
+    members: list[str] = Field(description="of an incident: the alarms that belong to it")
+    marks: dict[str, Mark] = Field(description="by who set them, on this episode")
     forgotten: bool = Field(description="on a shelf or out of service for more than eight hours")
 
 
@@ -74,6 +105,7 @@ class Do(BaseModel):
     alarms: list[Target] = Field(min_length=1, max_length=_MOST_AT_ONCE)
     comment: str = Field("", max_length=2000)
     until: int | None = Field(None, description="epoch milliseconds; when a shelf ends, at most 24 hours from now")
+    mark: Mark | None = Field(None, description="with `mark`: what you think of the episode; your newest holds")
 
 
 class Done(BaseModel):
@@ -83,6 +115,19 @@ class Done(BaseModel):
     result: Literal["done", "refused", "conflict", "away"]
     detail: str = ""
     alarm: AlarmOut | None = None
+
+
+class Feedback(BaseModel):
+    """What people thought of one detector's alarms on one sensor. Counted only: it changes no threshold."""
+
+    alarm_id: str
+    device_id: str
+    metric: str
+    detector: str
+    useful: int
+    false: int
+    expected: int
+    episodes: int = Field(description="how often the alarm came in this time, marked or not")
 
 
 @router.get("/alarms", summary="Alarms that need somebody, the worst first")
@@ -113,6 +158,19 @@ async def alarms(
     return sorted(kept, key=lambda alarm: (_rank(alarm.severity), alarm.started_at or 0))
 
 
+@router.get("/alarms/feedback", summary="Marks of alarms, by detector and sensor, most false ones first")
+async def feedback(
+    request: Request,
+    from_: Annotated[str | None, Query(alias="from", description="default: 30 days before `to`")] = None,
+    to: Annotated[str | None, Query(description="default: now")] = None,
+) -> list[Feedback]:
+    """Marks set in this time; of several by one person on one episode the newest."""
+    end = parse_time(to, "to") if to else datetime.now(UTC)
+    start = parse_time(from_, "from") if from_ else end - timedelta(days=_FEEDBACK_DAYS)
+    rows = await store_of(request).rows(_FEEDBACK, {"from": start, "to": end})
+    return [Feedback(**row) for row in rows]
+
+
 @router.get("/caller", summary="Whose token this is")
 async def caller(request: Request) -> CallerOut:
     """Without tokens everybody is the admin."""
@@ -126,7 +184,8 @@ async def act(request: Request, do: Do) -> list[Done]:
     seen = {target.alarm_id: target.revision for target in do.alarms}
     who = request.state.caller.name
     log = _log(request)
-    outcomes = await asyncio.to_thread(log.perform_all, seen, do.action, who, comment=do.comment, until=do.until)
+    perform = partial(log.perform_all, comment=do.comment, until=do.until, mark=do.mark or "")
+    outcomes = await asyncio.to_thread(perform, seen, do.action, who)
     return [_done(alarm_id, outcomes[alarm_id]) for alarm_id in seen]
 
 
@@ -162,6 +221,9 @@ def shown(alarm: Alarm, now_ms: int) -> AlarmOut:
         shelf=_held(shelf),
         suppression=_held(alarm.suppression),
         out_of_service=_held(alarm.service),
+        parent=alarm.parent.alarm_id if alarm.parent else None,
+        members=members_of(episode) if episode else [],
+        marks=dict(alarm.marks) if alarm.marked_episode == episode.get("anomaly_id") else {},
         forgotten=any(now_ms - hold.at > _FORGOTTEN_MS for hold in aside),
     )
 

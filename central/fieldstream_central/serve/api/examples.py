@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "/api/v1/assets": ({}, {"site": "north"}),
     "/api/v1/gateways": ({}, {}),
     "/api/v1/completeness": ({}, {}),
+    "/api/v1/alarms/feedback": ({}, {}),
     "/api/v1/caller": ({}, {}),
     "/healthz": ({}, {}),
 }
