@@ -161,7 +161,7 @@ def install_distributions() -> None:
 
 def install_java_parts() -> None:
     """Resolves the jars with Maven into var/java."""
-    for part in ("kafka", "flink-lib", "registry"):
+    for part in ("kafka", "flink-lib", "bench-lib", "registry"):
         shutil.rmtree(JAVA_PARTS / part, ignore_errors=True)
     # On the system's Java, not the wheel's: only that one knows the certificates of this machine's own proxy.
     run("mvn", "-q", "-B", "-f", ROOT / "deploy/local/pom.xml", "generate-resources")

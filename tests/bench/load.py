@@ -40,6 +40,7 @@ class Load:
         rounds = -(-readings // self.devices)
         step_ms = min(1000, SPAN_MS // rounds)
         start = time.time_ns() // 1_000_000 - rounds * step_ms
+        start -= start % 10_000  # with a window
         for number in range(rounds):
             for device in range(self.devices):
                 self._send(device, start + number * step_ms)

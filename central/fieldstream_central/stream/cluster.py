@@ -1,6 +1,7 @@
 """The Flink cluster: settings that every job shares, and the cluster's REST interface."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,21 @@ COMMON = {
 
 
 def job_configuration(
-    settings: Settings, *, name: str, restore_from: str | None, more: dict[str, str] | None = None
+    settings: Settings,
+    *,
+    name: str,
+    restore_from: str | None,
+    parameters: Mapping[str, str] | None = None,
+    more: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """Flink settings of one job: where to run, where its checkpoints go, what its functions need to know.
 
-    `more` goes last. Resolves the ids of the schemas the jobs write, from disk if the registry is away.
+    `parameters` are for the job's own functions; `more` settings go last. Resolves the ids of the schemas the jobs
+    write, from disk if the registry is away.
     """
     host, port = settings.flink.removeprefix("http://").split(":")
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
-    parameters = {
+    known = {
         "fieldstream.kafka": settings.kafka,
         "fieldstream.registry": ",".join(settings.registry),
         "fieldstream.schema-cache": str(settings.schema_cache.absolute()),
@@ -51,7 +58,7 @@ def job_configuration(
     }
     for topic in WRITTEN:
         schema_name = topic.schema_file.removesuffix(".avsc")
-        parameters[f"fieldstream.schema-id.{schema_name}"] = str(registry.wait_for_id(topic))
+        known[f"fieldstream.schema-id.{schema_name}"] = str(registry.wait_for_id(topic))
     configuration = COMMON | {
         "execution.target": "remote",
         "execution.attached": "false",
@@ -62,7 +69,9 @@ def job_configuration(
         "parallelism.default": str(settings.parallelism),
         "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
         # Flink takes the list apart twice, at commas and at colons, and each time one layer of quotes goes.
-        "pipeline.global-job-parameters": ",".join(f"'{key}:''{value}'''" for key, value in parameters.items()),
+        "pipeline.global-job-parameters": ",".join(
+            f"'{key}:''{value}'''" for key, value in (known | dict(parameters or {})).items()
+        ),
         "execution.checkpointing.dir": checkpoint_folder(settings, name).as_uri(),
     }
     if restore_from:

@@ -15,7 +15,6 @@ OUT_OF_ORDER_S = 2  # waits this long before a window closes; what comes later c
 FUNCTIONS = {
     "decode_reading": "DecodeReading",
     "first_of_seq": "FirstOfSeq",
-    "asset_of": "AssetOf",
     "asset_row": "AssetRow",
     "pseudonym": "Pseudonym",
     "corrected_windows": "CorrectedWindows",
@@ -30,7 +29,6 @@ def statements(settings: Settings) -> list[str]:
     text = template.substitute(
         kafka=settings.kafka,
         window_s=WINDOW_S,
-        allowed_lateness_s=ALLOWED_LATENESS_S,
         out_of_order_s=OUT_OF_ORDER_S,
     )
     return [part.strip(" ;\n") for part in text.split(";\n") if part.strip(" ;\n")]
@@ -40,7 +38,13 @@ def prepare(settings: Settings, *, restore_from: str | None, rehearsal: bool = F
     """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
     table_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     more = CONFIGURATION | {"pipeline.name": "pipeline" + SUFFIX} if rehearsal else None
-    configuration = job_configuration(settings, name="pipeline", restore_from=restore_from, more=more) | {
+    parameters = {
+        "fieldstream.window-ms": str(WINDOW_S * 1000),
+        "fieldstream.allowed-lateness-ms": str(ALLOWED_LATENESS_S * 1000),
+    }
+    configuration = job_configuration(
+        settings, name="pipeline", restore_from=restore_from, parameters=parameters, more=more
+    ) | {
         "table.exec.source.idle-timeout": "5 s",
         "table.local-time-zone": "UTC",
         "table.exec.sink.not-null-enforcer": "ERROR",

@@ -90,13 +90,14 @@ UNION ALL
 SELECT gateway_id, SUBSTRING(gateway_id, 1, 0), event_time, CAST(CHAR_LENGTH(gateway_id) AS DOUBLE) FROM heartbeats;
 
 INSERT INTO windows
-SELECT device_id || '/' || metric || '/' || CAST(start_ms AS STRING),
-  encode_record('window', device_id, metric, start_ms, start_ms + $window_s * 1000, stats, asset_of(device_id, metric)),
-  TO_TIMESTAMP_LTZ(start_ms + $window_s * 1000, 3)
+SELECT w.device_id || '/' || w.metric || '/' || CAST(w.start_ms AS STRING),
+  encode_record('window', w.device_id, w.metric, w.start_ms, w.start_ms + $window_s * 1000, w.stats,
+         a.site, a.area, a.asset_id, a.asset_type, a.unit, a.low_low, a.low, a.high, a.high_high),
+  TO_TIMESTAMP_LTZ(w.start_ms + $window_s * 1000, 3)
 FROM corrected_windows(
-  reading => TABLE window_input PARTITION BY (device_id, metric), sizeMs => $window_s * 1000,
-  latenessMs => $allowed_lateness_s * 1000, on_time => DESCRIPTOR(event_time), uid => 'windows')
-WHERE metric <> '';
+  reading => TABLE window_input PARTITION BY (device_id, metric), on_time => DESCRIPTOR(event_time), uid => 'windows')
+  AS w, LATERAL TABLE(asset_row(w.device_id, w.metric)) AS a
+WHERE w.metric <> '';
 
 -- 6. What could not be read.
 

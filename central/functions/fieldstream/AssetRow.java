@@ -1,22 +1,31 @@
 package fieldstream;
 
+import java.util.Properties;
+
 import org.apache.flink.table.annotation.DataTypeHint;
 import org.apache.flink.table.annotation.FunctionHint;
+import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.TableFunction;
-import org.apache.flink.types.Row;
 
 /**
- * `asset_of` as a table function, for queries that use several of its columns: SQL calls a scalar function once for
- * each, a table function once per row.
+ * The asset registry's row of one sensor: site, area, asset_id, asset_type, unit and the four limits; empty texts
+ * and nulls when the registry does not know it.
+ *
+ * <p>Not a SQL join: an event-time join would hold every reading back until the watermark passed it, and a regular
+ * join would keep every reading for ever (ADR 0008). A table function, because SQL calls a scalar function once for
+ * each column of it that a query uses.
  */
-@FunctionHint(output = @DataTypeHint(AssetOf.TYPE))
-public final class AssetRow extends TableFunction<Row> {
-    private final AssetOf scalar = new AssetOf();
+@FunctionHint(output = @DataTypeHint(bridgedTo = RowData.class, value = "ROW<site STRING, area STRING, "
+        + "asset_id STRING, asset_type STRING, unit STRING, low_low DOUBLE, low DOUBLE, high DOUBLE, high_high DOUBLE>"))
+public final class AssetRow extends TableFunction<RowData> {
+    private transient AssetTable assets;
 
     @Override
     public void open(FunctionContext context) {
-        scalar.open(context);
+        Properties kafka = new Properties();
+        kafka.setProperty("bootstrap.servers", context.getJobParameter("fieldstream.kafka", "127.0.0.1:9092"));
+        assets = AssetTable.shared(kafka, new Schemas(context));
     }
 
     @Override
@@ -25,6 +34,6 @@ public final class AssetRow extends TableFunction<Row> {
     }
 
     public void eval(String device, String metric) {
-        collect(scalar.eval(device, metric));
+        collect(assets.get(device + "/" + metric));
     }
 }

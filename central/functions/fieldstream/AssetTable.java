@@ -19,7 +19,9 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.KafkaCons
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.TopicPartition;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.StringDeserializer;
-import org.apache.flink.types.Row;
+import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.StringData;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -30,9 +32,11 @@ import org.slf4j.LoggerFactory;
 final class AssetTable {
     private static final Logger LOG = LoggerFactory.getLogger(AssetTable.class);
     private static final String TOPIC = "assets";
+    private static final StringData EMPTY = StringData.fromString("");
+    private static final RowData UNKNOWN = GenericRowData.of(EMPTY, EMPTY, EMPTY, EMPTY, null, null, null, null, null);
     private static AssetTable shared;
 
-    private final Map<String, Row> rows = new ConcurrentHashMap<>();
+    private final Map<String, RowData> rows = new ConcurrentHashMap<>();
     private final CountDownLatch caughtUp = new CountDownLatch(1);
     private final Properties kafka;
     private final Schemas schemas;
@@ -53,14 +57,14 @@ final class AssetTable {
         this.schemas = schemas;
     }
 
-    Row get(String key) {
+    RowData get(String key) {
         try {
             caughtUp.await();
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
             throw new IllegalStateException("interrupted while the asset table was being read", error);
         }
-        return rows.getOrDefault(key, AssetOf.UNKNOWN);
+        return rows.getOrDefault(key, UNKNOWN);
     }
 
     private void followForEver() {
@@ -110,10 +114,15 @@ final class AssetTable {
         }
     }
 
-    private static Row row(GenericRecord sensor) {
-        return Row.of(sensor.get("site").toString(), sensor.get("area").toString(), sensor.get("asset_id").toString(),
-                sensor.get("asset_type").toString(), sensor.get("unit") == null ? null : sensor.get("unit").toString(),
-                sensor.get("low_low"), sensor.get("low"), sensor.get("high"), sensor.get("high_high"));
+    private static RowData row(GenericRecord sensor) {
+        return GenericRowData.of(text(sensor, "site"), text(sensor, "area"), text(sensor, "asset_id"),
+                text(sensor, "asset_type"), text(sensor, "unit"), sensor.get("low_low"), sensor.get("low"),
+                sensor.get("high"), sensor.get("high_high"));
+    }
+
+    private static StringData text(GenericRecord sensor, String field) {
+        Object value = sensor.get(field);
+        return value == null ? null : StringData.fromString(value.toString());
     }
 
     private GenericRecord decode(byte[] value) throws IOException {

@@ -13,7 +13,9 @@ import org.apache.flink.types.Row;
 
 /**
  * Tumbling windows by event time: one row when a window closes, and one more for each batch of readings that comes
- * late, until `lateness_ms` after the window's end. Later readings are counted and left to the repair in ClickHouse.
+ * late, until the allowed lateness after the window's end. Later readings are counted and left to the repair in ClickHouse.
+ *
+ * <p>Job parameters: fieldstream.window-ms, which divides a minute, and fieldstream.allowed-lateness-ms.
  *
  * <p>Rows are only ever added: a correction is a row with a higher `revision`. Statistics in one pass: mean and
  * population deviation after Welford (1962), because sums of squares cancel out on large offsets; first and last by
@@ -62,15 +64,18 @@ public final class CorrectedWindows extends ProcessTableFunction<Row> {
         }
     }
 
-    /** Timers: the window's start behind a letter, so that each window has one of each kind. */
-    private static final char EMIT = 'e';
-    private static final char FORGET = 'f';
+    /** Old windows are forgotten by the minute: a timer for each would cost more than the window. */
+    private static final long FORGET_EVERY_MS = 60_000;
 
+    private transient long sizeMs;
+    private transient long latenessMs;
     private transient Counter tooLate;
     private transient Counter late;
 
     @Override
     public void open(FunctionContext context) {
+        sizeMs = Long.parseLong(context.getJobParameter("fieldstream.window-ms", ""));
+        latenessMs = Long.parseLong(context.getJobParameter("fieldstream.allowed-lateness-ms", ""));
         tooLate = context.getMetricGroup().counter("fieldstream_too_late_readings");
         late = context.getMetricGroup().counter("fieldstream_late_readings");
     }
@@ -78,45 +83,47 @@ public final class CorrectedWindows extends ProcessTableFunction<Row> {
     public void eval(
             Context context,
             @StateHint MapView<Long, Window> windows,
-            @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row reading,
-            Integer sizeMs,
-            Integer latenessMs)
+            @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row reading)
             throws Exception {
         TimeContext<Long> time = context.timeContext(Long.class);
         long ts = time.time();
-        long start = ts - Math.floorMod(ts, (long) sizeMs);
+        long start = ts - Math.floorMod(ts, sizeMs);
         long end = start + sizeMs;
         Long watermark = time.currentWatermark();
         if (watermark != null && watermark >= end + latenessMs) {
             tooLate.inc();
             return;
         }
+        boolean isLate = watermark != null && watermark >= end;
         Window window = windows.get(start);
         if (window == null) {
             window = new Window();
-            time.registerOnTime(FORGET + Long.toString(start), end + latenessMs);
+            // Timers have no names where their time says it all: the state of a name costs more than the timer.
+            time.registerOnTime(end + latenessMs + Math.floorMod(-end - latenessMs, FORGET_EVERY_MS));
+            if (!isLate) {
+                time.registerOnTime(end);
+            }
         }
         window.add(reading.getFieldAs("value"), ts);
         windows.put(start, window);
-        boolean isLate = watermark != null && watermark >= end;
         if (isLate) {
             late.inc();
-        }
-        if (isLate || window.n == 1) {
-            // A late one waits for the next watermark: what came late together makes one correction.
-            time.registerOnTime(EMIT + Long.toString(start), isLate ? watermark + 1 : end);
+            // It waits for the next watermark: what came late together makes one correction.
+            time.registerOnTime(Long.toString(start), watermark + 1);
         }
     }
 
     public void onTimer(OnTimerContext context, MapView<Long, Window> windows) throws Exception {
-        String timer = context.currentTimer();
-        long start = Long.parseLong(timer.substring(1));
-        if (timer.charAt(0) == FORGET) {
-            windows.remove(start);
-        } else {
-            Window window = windows.get(start);
-            if (window != null) {
-                collect(Row.of(start, window.row()));
+        long time = context.timeContext(Long.class).time();
+        String corrected = context.currentTimer();
+        long start = corrected == null ? time - sizeMs : Long.parseLong(corrected);
+        Window window = windows.get(start);
+        if (window != null) {
+            collect(Row.of(start, window.row()));
+        }
+        if (corrected == null && time % FORGET_EVERY_MS == 0) {
+            for (long end = time - latenessMs; end > time - latenessMs - FORGET_EVERY_MS; end -= sizeMs) {
+                windows.remove(end - sizeMs);
             }
         }
     }
