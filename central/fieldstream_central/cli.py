@@ -1,5 +1,6 @@
 """`fieldstream`: one command for the centre. Each part brings its own sub-command."""
 
+import getpass
 import json
 import logging
 import sys
@@ -116,7 +117,8 @@ def plan_maintenance(
 ) -> None:
     """Announce planned work: within it, detection raises nothing and learns nothing."""
     begin_ms, end_ms = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (start, end))
-    announce(load_settings(), name, Maintenance(begin_ms, end_ms, asset, device, metric), note)
+    work = Maintenance(begin_ms, end_ms, asset, device, metric)
+    announce(load_settings(), name, work, note, who=getpass.getuser())
 
 
 @maintenance.command("withdraw")

@@ -5,8 +5,9 @@ The topic is compacted and small, so whoever needs it reads all of it; a tombsto
 
 import logging
 import time
+from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from fieldstream_schemas.framed import RecordReader, framed
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.topics import MAINTENANCE
@@ -34,7 +35,7 @@ class MaintenanceFeed:
             "auto.offset.reset": "earliest", "log_level": 0,
         })  # fmt: skip
         self._consumer.assign([TopicPartition(MAINTENANCE.name, 0, 0)])
-        self._planned: dict[str, Maintenance] = {}
+        self._planned: dict[str, dict[str, Any]] = {}
         self._next_poll = 0.0
         self.undecodable = 0
 
@@ -50,30 +51,47 @@ class MaintenanceFeed:
             key = message.key()
             if message.error() is None and key is not None:
                 changed |= self._take(key.decode(errors="replace"), message.value())
-        return tuple(self._planned.values()) if changed else None
+        return tuple(_work(record) for record in self._planned.values()) if changed else None
+
+    def records(self, *, timeout_s: float = 5.0) -> list[dict[str, Any]]:
+        """All entries as they stand now, with identity, note and who planned them. Raises MaintenanceError."""
+        deadline = time.monotonic() + timeout_s
+        place = TopicPartition(MAINTENANCE.name, 0)
+        try:
+            first, end = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
+            while end > first and max(self._consumer.position([place])[0].offset, 0) < end:
+                if time.monotonic() > deadline:
+                    raise MaintenanceError(f"planned work could not be read within {timeout_s:.0f} s; try again")
+                self._next_poll = 0.0
+                self.poll(wait_s=0.2)
+        except KafkaException as error:
+            raise MaintenanceError(f"Kafka does not answer, so planned work is not known: {error}") from error
+        return list(self._planned.values())
 
     def _take(self, key: str, value: bytes | None) -> bool:
         if value is None:
             return self._planned.pop(key, None) is not None
         try:
-            self._planned[key] = self._read(value)
+            self._planned[key] = self._reader.read(value)
         except (RegistryError, ValueError, EOFError, IndexError, KeyError) as error:
             self.undecodable += 1
             log.error("topic maintenance: entry %s cannot be read and is ignored: %r", key, error)
             return False
         return True
 
-    def _read(self, value: bytes) -> Maintenance:
-        record = self._reader.read(value)
-        return Maintenance(record["start"], record["end"], record["asset_id"], record["device_id"], record["metric"])
-
     def close(self) -> None:
         """Leaves Kafka."""
         self._consumer.close()
 
 
-def announce(settings: Settings, maintenance_id: str, work: Maintenance | None, note: str = "") -> None:
-    """Writes planned work to the topic; None withdraws it. Raises MaintenanceError."""
+def _work(record: dict[str, Any]) -> Maintenance:
+    return Maintenance(record["start"], record["end"], record["asset_id"], record["device_id"], record["metric"])
+
+
+def announce(
+    settings: Settings, maintenance_id: str, work: Maintenance | None, note: str = "", *, who: str = ""
+) -> None:
+    """Writes planned work to the topic; None withdraws it. `who` plans it. Raises MaintenanceError."""
     body = None
     if work is not None:
         if work.end <= work.start:
@@ -81,7 +99,7 @@ def announce(settings: Settings, maintenance_id: str, work: Maintenance | None, 
         record = {name: getattr(work, name) for name in ("asset_id", "device_id", "metric", "start", "end")}
         registry = SchemaRegistry(settings.registry, settings.schema_cache)
         registry.wait_for_id(MAINTENANCE)
-        body = framed(registry, MAINTENANCE, record | {"maintenance_id": maintenance_id, "note": note})
+        body = framed(registry, MAINTENANCE, record | {"maintenance_id": maintenance_id, "note": note, "who": who})
     producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
     producer.produce(MAINTENANCE.name, body, maintenance_id)
     if producer.flush(30):

@@ -1,13 +1,12 @@
-"""A store with a lifelike plant, for the API and the console."""
+"""A shift with everything it works with, for the API, Grafana and the console; one browser for all."""
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
 import pytest
-from integration.serve.lifelike import Exporter, alive
-from integration.store.rig import Store, eventually, free_port
+from integration.serve.lifelike import Exporter
+from integration.serve.shift import Shift, on_shift
+from integration.store.rig import Store, eventually
 
 
 @dataclass
@@ -21,29 +20,16 @@ class Scene:
 
 
 @pytest.fixture(scope="session")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("scene")
-    store = Store(folder)
-    port, prometheus = free_port(), free_port()
-    config = folder / "prometheus.yml"
-    config.write_text(f"""global: {{scrape_interval: 1s}}
-scrape_configs:
-- job_name: all
-  honor_labels: true
-  static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
-""")
-    with alive(store.url, port, gap_seq=1001) as plant:
-        process = subprocess.Popen(
-            [
-                *("prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'prometheus'}"),
-                f"--web.listen-address=127.0.0.1:{prometheus}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(folder / "prometheus.log").open("w"),
-        )
-        address = f"http://127.0.0.1:{prometheus}"
-        eventually(lambda: httpx.get(f"{address}/-/ready").status_code == 200, timeout_s=30)
-        yield Scene(store, plant, address, f"http://127.0.0.1:{port}")
-        process.terminate()
-        process.wait(20)
-    store.process.stop()
+def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
+    with on_shift(tmp_path_factory.mktemp("shift")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def scene(shift: Shift) -> Scene:
+    def stored() -> bool:
+        with shift.store.client() as clickhouse:
+            return bool(clickhouse.value("SELECT count() FROM fieldstream.anomalies") >= 4)
+
+    eventually(stored, what="the loader has brought the anomalies")
+    return Scene(shift.store, shift.plant, shift.settings.prometheus, shift.settings.mailbox)

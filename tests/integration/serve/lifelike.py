@@ -14,10 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fieldstream_central.store.clickhouse import ClickHouse, UnreachableError
 from fieldstream_central.store.migrate import migrate
+from fieldstream_schemas.topics import ANOMALIES
+
+if TYPE_CHECKING:
+    from integration.store.rig import Feed
 
 KINDS = (
     ("temperature", "Cel", 62.0, 4.0, {"high": 70.0, "high_high": 78.0}),
@@ -35,6 +39,7 @@ ASSETS = (
     "Mixer",
 )
 FAULTY = ("feed-pump-2", "temperature")
+_TIMES = ("started_at", "detected_at", "ended_at", "evidence_start", "evidence_end")
 
 
 def sensors() -> list[dict[str, Any]]:
@@ -55,10 +60,11 @@ def value_at(sensor: dict[str, Any], at_s: float, fault_from_s: float, rng: rand
 
 
 class Plant:
-    """Fills the past, then goes on in real time."""
+    """Fills the past, then goes on in real time. Anomalies go by way of Kafka when there is a `feed`."""
 
-    def __init__(self, url: str, *, history_s: int = 5400, gap_seq: int = 0) -> None:
+    def __init__(self, url: str, *, history_s: int = 5400, gap_seq: int = 0, feed: "Feed | None" = None) -> None:
         self.clickhouse = ClickHouse(url)
+        self._feed = feed
         migrate(url)
         self._rng = random.Random(7)
         self._seq = 0
@@ -72,6 +78,7 @@ class Plant:
             self.readings(start, min(start + 600, now), step_s=2.0)
         self.made_until = now
         self.windows(now - history_s, now)
+        self.clickhouse.execute("TRUNCATE TABLE fieldstream.late_touches")  # the past was made late: nothing to repair
         self._events(now)
         self._repaired(now - 1800)
         self._dead_letters(now)
@@ -132,13 +139,17 @@ class Plant:
         )
 
     def anomaly(self, number: int, sensor: tuple[str, str], began_s: float, **more: Any) -> None:
-        row = {
+        row: dict[str, Any] = {
             **{"anomaly_id": f"anomaly-{number}", "device_id": sensor[0], "metric": sensor[1], "asset_id": sensor[0]},
             **{"detector": "limit", "kind": "limit-high", "severity": "warning", "state": "open", "score": 1.0},
             **{"started_at": began_s, "detected_at": began_s + 10, "evidence_start": began_s, "revision": 1},
             **{"evidence_end": began_s + 10, "ended_at": None, "reason": "", "members": [], "site": "north"},
             "area": "hall-1",
         } | more
+        if self._feed is not None:
+            times = {name: round(float(row[name]) * 1000) for name in _TIMES if row[name] is not None}
+            self._feed.send(ANOMALIES, [row | times])
+            return
         self.clickhouse.insert(
             "INSERT INTO fieldstream.anomaly_steps_data FORMAT JSONEachRow",
             json.dumps(row).encode(),

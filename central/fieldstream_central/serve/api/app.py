@@ -8,7 +8,17 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from fieldstream_central.alarms.log import AlarmLog
-from fieldstream_central.serve.api import alarms, errors, events, export, measurements, plant, trust
+from fieldstream_central.serve.api import (
+    alarms,
+    errors,
+    events,
+    export,
+    maintenance,
+    measurements,
+    plant,
+    shifts,
+    trust,
+)
 from fieldstream_central.serve.api.access import Callers, Guard
 from fieldstream_central.serve.api.examples import add_examples
 from fieldstream_central.serve.api.models import Health, Problem
@@ -54,8 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.live_callers = 0
         app.state.alarms = AlarmLog(settings)
         app.state.alarms.start()
+        app.state.work = maintenance.WorkFeed(settings)
         yield
         await asyncio.to_thread(app.state.alarms.stop)
+        await asyncio.to_thread(app.state.work.close)
         await app.state.store.close()
 
     app = FastAPI(
@@ -73,7 +85,8 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     guard = Guard(Callers(settings.api_tokens_file))
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
-    for part, tag in (*parts, (plant, "plant"), (alarms, "alarms")):
+    shift = (alarms, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
+    for part, tag in (*parts, (plant, "plant"), *shift):
         dependencies = [Depends(guard)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 
