@@ -30,10 +30,11 @@ WHERE NOT e.shadow AND {{site:String}} IN ('', e.site) AND e.detected_at < {{to:
 ORDER BY indexOf(['critical', 'warning', 'info'], toString(e.severity)), e.started_at LIMIT {_MOST}
 """  # noqa: S608 - a constant of this module
 _DEEDS = f"""
-SELECT alarm_id, action, who, comment, toUnixTimestamp64Milli(at) AS at,
-    if(until IS NULL, NULL, toUnixTimestamp64Milli(assumeNotNull(until))) AS until
-FROM fieldstream.alarm_events
-WHERE holds AND at >= {{from:DateTime64(3)}} AND at < {{to:DateTime64(3)}} ORDER BY at LIMIT {_MOST}
+SELECT e.alarm_id AS alarm_id, e.action AS action, e.who AS who, e.comment AS comment,
+    toUnixTimestamp64Milli(e.at) AS at,
+    if(e.until IS NULL, NULL, toUnixTimestamp64Milli(assumeNotNull(e.until))) AS until
+FROM fieldstream.alarm_events AS e
+WHERE e.holds AND e.at >= {{from:DateTime64(3)}} AND e.at < {{to:DateTime64(3)}} ORDER BY e.at LIMIT {_MOST}
 """  # noqa: S608
 # Windows that were told once and computed anew in the shift, for readings that came too late for the stream.
 _CORRECTED = f"""

@@ -187,8 +187,8 @@ class Plant:
     def _repaired(self, at_s: float) -> None:
         """One window of the faulty sensor, computed anew for a reading that came very late."""
         self.clickhouse.execute(
-            "INSERT INTO fieldstream.windows_data SELECT * EXCEPT (stored_at) REPLACE (w.count + 1 AS count, "
-            "w.revision + 1 AS revision, w.version + 1 AS version, 'repair' AS origin), now64(3) "
+            "INSERT INTO fieldstream.windows_data SELECT * REPLACE (w.count + 1 AS count, "
+            "w.revision + 1 AS revision, w.version + 1 AS version, 'repair' AS origin, now64(3) AS stored_at) "
             f"FROM fieldstream.windows_data AS w WHERE device_id = '{FAULTY[0]}' AND metric = '{FAULTY[1]}' "
             f"AND window_start = toStartOfInterval(toDateTime64({at_s:.3f}, 3), INTERVAL 10 SECOND)"
         )

@@ -101,9 +101,10 @@ def test_an_alarm_that_chatters_counts_each_time_and_leads_the_top_ten(shift: Sh
         health = shift.api("GET", "/alarm-health", role="viewer", params={"from": now_ms() - 8 * HOUR_MS})
         assert health["alarms"] == sum(bucket["alarms"] for bucket in health["buckets"])
         assert health["severities"]["critical"] == 1
-        return [health["top"][0], *health["chattering"]] if health["chattering"] else []
+        first = health["top"][0]
+        return [first, *health["chattering"]] if first["alarms"] == 4 else []
 
-    first, chatters = eventually(chattering, what="the loader has brought the steps")
+    first, chatters = eventually(chattering, what="the loader has brought all steps")
     assert chatters["alarm_id"] == first["alarm_id"] == alarm_id
-    assert (chatters["most_in_a_minute"], first["alarms"]) == (4, 4)
+    assert chatters["most_in_a_minute"] == 4
     assert first["share_percent"] > 30

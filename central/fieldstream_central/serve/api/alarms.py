@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from fieldstream_central.alarms.life import (
@@ -27,10 +27,11 @@ from fieldstream_central.serve.api.params import parse_time
 
 router = APIRouter()
 
-_MOST_AT_ONCE = 500
+MOST_AT_ONCE = 500
 # A shelf that has lasted so long, or an alarm out of service so long, is listed as forgotten.
 _FORGOTTEN_MS = 8 * 3600 * 1000
 _SEVERITIES = ("critical", "warning", "info")
+_WAITING = (State.UNACKNOWLEDGED, State.RETURNED_UNACKNOWLEDGED)
 _FEEDBACK_DAYS = 30
 # Of each person's marks on an episode the newest; then how often each was given, beside how often the alarm came.
 _FEEDBACK = """
@@ -102,7 +103,7 @@ class Do(BaseModel):
     """One action on one or many alarms."""
 
     action: Action
-    alarms: list[Target] = Field(min_length=1, max_length=_MOST_AT_ONCE)
+    alarms: list[Target] = Field(min_length=1, max_length=MOST_AT_ONCE)
     comment: str = Field("", max_length=2000)
     until: int | None = Field(None, description="epoch milliseconds; when a shelf ends, at most 24 hours from now")
     mark: Mark | None = Field(None, description="with `mark`: what you think of the episode; your newest holds")
@@ -139,23 +140,33 @@ async def alarms(
     area: str | None = None,
     asset_id: str | None = None,
     forgotten: Annotated[bool, Query(description="only shelves and outages of more than eight hours")] = False,
+    newest_first: Annotated[bool, Query(description="by time instead of severity")] = False,
+    limit: Annotated[int | None, Query(ge=1, description="at most so many; default: all")] = None,
+    offset: Annotated[int, Query(ge=0, description="after so many")] = 0,
+    response: Response,
 ) -> list[AlarmOut]:
-    """By severity, then the longest first."""
+    """By severity, then the longest first. `X-Total-Count` says how many there are, `X-Waiting-Count` how many of them
+    nobody has acknowledged."""
     now = time.time_ns() // 1_000_000
     wanted = frozenset(state or set(State) - {State.CLEARED})
+    places = {
+        name: value for name, value in (("site", site), ("area", area), ("asset_id", asset_id)) if value is not None
+    }
     try:
-        found = [shown(alarm, now) for alarm in _log(request).alarms()]
+        states = [(alarm, alarm.state(now)) for alarm in _log(request).alarms()]
     except AlarmsAwayError as error:
         raise ApiError(503, "Alarms away", str(error)) from error
-    places = {"site": site, "area": area, "asset_id": asset_id}
     kept = [
-        alarm
-        for alarm in found
-        if alarm.state in wanted
-        and all(value in (None, getattr(alarm, name)) for name, value in places.items())
-        and (alarm.forgotten or not forgotten)
+        (alarm, is_now)
+        for alarm, is_now in states
+        if is_now in wanted
+        and all((alarm.episode or {}).get(name, "") == value for name, value in places.items())
+        and (not forgotten or _forgotten(alarm, now))
     ]
-    return sorted(kept, key=lambda alarm: (_rank(alarm.severity), alarm.started_at or 0))
+    kept.sort(key=lambda one: _order(one[0], newest_first=newest_first))
+    response.headers["X-Total-Count"] = str(len(kept))
+    response.headers["X-Waiting-Count"] = str(sum(is_now in _WAITING for _, is_now in kept))
+    return [shown(alarm, now) for alarm, _ in kept[offset : offset + limit if limit else None]]
 
 
 @router.get("/alarms/feedback", summary="Marks of alarms, by detector and sensor, most false ones first")
@@ -205,7 +216,6 @@ def shown(alarm: Alarm, now_ms: int) -> AlarmOut:
     episode: dict[str, Any] = alarm.episode or {}
     device, _, rest = alarm.alarm_id.partition("/")
     shelf = alarm.shelf if alarm.shelved(now_ms) else None
-    aside = [hold for hold in (shelf, alarm.service) if hold]
     current = alarm.acknowledged_episode and alarm.acknowledged_episode == episode.get("anomaly_id")
     return AlarmOut(
         alarm_id=alarm.alarm_id,
@@ -224,7 +234,7 @@ def shown(alarm: Alarm, now_ms: int) -> AlarmOut:
         parent=alarm.parent.alarm_id if alarm.parent else None,
         members=members_of(episode) if episode else [],
         marks=dict(alarm.marks) if alarm.marked_episode == episode.get("anomaly_id") else {},
-        forgotten=any(now_ms - hold.at > _FORGOTTEN_MS for hold in aside),
+        forgotten=_forgotten(alarm, now_ms),
     )
 
 
@@ -232,8 +242,18 @@ def _held(hold: Hold | None) -> Held | None:
     return Held(who=hold.who, at=hold.at, comment=hold.comment, until=hold.until) if hold else None
 
 
-def _rank(severity: str) -> int:
-    return _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
+def _forgotten(alarm: Alarm, now_ms: int) -> bool:
+    aside = (alarm.shelf if alarm.shelved(now_ms) else None, alarm.service)
+    return any(now_ms - hold.at > _FORGOTTEN_MS for hold in aside if hold)
+
+
+def _order(alarm: Alarm, *, newest_first: bool) -> tuple[int, int, str]:
+    episode = alarm.episode or {}
+    severity, started_at = episode.get("severity", ""), episode.get("started_at", 0)
+    if newest_first:
+        return 0, -started_at, alarm.alarm_id
+    rank = _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
+    return rank, started_at, alarm.alarm_id
 
 
 def _log(request: Request) -> AlarmLog:

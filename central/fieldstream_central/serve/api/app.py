@@ -13,6 +13,8 @@ from fieldstream_central.serve.api import (
     errors,
     events,
     export,
+    incidents,
+    letters,
     maintenance,
     measurements,
     plant,
@@ -85,8 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     guard = Guard(Callers(settings.api_tokens_file))
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
-    shift = (alarms, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
-    for part, tag in (*parts, (plant, "plant"), *shift):
+    shift = (alarms, "alarms"), (incidents, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
+    for part, tag in (*parts, (letters, "events"), (plant, "plant"), *shift):
         dependencies = [Depends(guard)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 
