@@ -80,7 +80,7 @@ class Supervisor:
         """Stops every program, then supervisord."""
         pid = self._rpc.getPID()
         self._rpc.shutdown()
-        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)
+        still_running(family_of(pid)[:1], timeout_s=60)
 
 
 def supervisor_config(layout: Layout, programs: Iterable[Program]) -> str:
@@ -249,8 +249,7 @@ def down(layout: Layout) -> None:
     pids = [info["pid"] for info in supervisor.programs().values() if info["pid"]]
     family = [child for pid in pids if psutil.pid_exists(pid) for child in family_of(pid)]
     supervisor.shutdown()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    for process in alive:
+    for process in still_running(family, timeout_s=10):
         process.kill()
     print(f"Stopped {len(pids)} programs.")
 
@@ -262,6 +261,26 @@ def family_of(pid: int) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def still_running(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Waits until the processes have ended; those that have not in time.
+
+    psutil.wait_procs raises FileNotFoundError when an ended process's number has become a thread's.
+    """
+    deadline = time.monotonic() + timeout_s
+    while alive := [process for process in processes if not _ended(process)]:
+        if time.monotonic() > deadline:
+            return alive
+        time.sleep(0.1)
+    return []
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def status(layout: Layout) -> int:
