@@ -74,7 +74,11 @@ class Supervisor:
 
     def stop(self, name: str) -> None:
         """Stops one program and keeps it stopped; returns when it is."""
-        self._rpc.stopProcess(name)
+        while self.programs()[name]["statename"] not in ("STOPPED", "FATAL"):
+            try:
+                self._rpc.stopProcess(name)
+            except xmlrpc.client.Fault:  # it has just died; it can be stopped once it has been started again
+                time.sleep(0.1)
 
     def shutdown(self) -> None:
         """Stops every program, then supervisord."""
