@@ -62,6 +62,7 @@ class AlarmLog:
         self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
         self._readers = {topic.name: RecordReader(self._registry, topic) for topic in (ANOMALIES, ALARMS)}
         self._alarms: dict[str, Alarm] = {}
+        self._detectors: dict[str, str] = {}  # an episode keeps its alarm when a worse detector joins it
         self._waiting: dict[str, bool | None] = {}  # our own events on their way: event_id -> whether it holds
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -97,6 +98,12 @@ class AlarmLog:
         self._require_ready()
         with self._changed:
             return list(self._alarms.values())
+
+    def alarm(self, alarm_id: str) -> Alarm:
+        """One alarm; an empty one when there has been none. Raises AlarmsAwayError."""
+        self._require_ready()
+        with self._changed:
+            return self._alarms.get(alarm_id, Alarm(alarm_id))
 
     def perform(self, alarm_id: str, action: Action, who: str, *, revision: int | None = None, comment: str = "",
                 until: int | None = None, mark: str = "") -> Alarm:  # fmt: skip
@@ -234,7 +241,8 @@ class AlarmLog:
             if event:
                 self._take(event)
             elif not record["shadow"]:
-                key = alarm_id_of(record)
+                detector = self._detectors.setdefault(record["anomaly_id"], record["detector"])
+                key = alarm_id_of(record | {"detector": detector})
                 self._alarms[key] = with_episode(self._alarms.get(key, Alarm(key)), record)
                 for member in members_of(record):
                     self._alarms[member] = with_parent(self._alarms.get(member, Alarm(member)), record)
