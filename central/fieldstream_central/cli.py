@@ -20,6 +20,8 @@ from fieldstream_central.detect import cli as detect
 from fieldstream_central.detect.config import Maintenance
 from fieldstream_central.grafana import cli as grafana
 from fieldstream_central.maintenance import MaintenanceError, announce
+from fieldstream_central.notify import cli as notify
+from fieldstream_central.notify.config import NotifyError
 from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
@@ -41,6 +43,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(detect.app, name="detect")
 app.add_typer(grafana.app, name="grafana")
 app.add_typer(superset.app, name="superset")
+app.add_typer(notify.app, name="notify")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
@@ -173,7 +176,7 @@ def upgrade_job(job: JobName) -> None:
 
 @app.command()
 def alerter() -> None:
-    """Post anomaly episodes to Alertmanager. Goes on until stopped."""
+    """Tell Alertmanager of incidents and send what is due. Goes on until stopped."""
     from fieldstream_central.notify.alerter import Alerter
 
     Alerter(load_settings()).run()
@@ -183,7 +186,15 @@ def main() -> None:
     """Entry point. What a person can mend is said in a sentence, not in a traceback."""
     try:
         app()
-    except (SettingsError, JobError, RegistryError, PlantFileError, MaintenanceError, ClickHouseError) as error:
+    except (
+        SettingsError,
+        JobError,
+        RegistryError,
+        PlantFileError,
+        MaintenanceError,
+        ClickHouseError,
+        NotifyError,
+    ) as error:
         sys.exit(f"fieldstream: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"fieldstream: {error.request.url} did not answer as expected: {error}. Is the stack up? make status")

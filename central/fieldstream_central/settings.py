@@ -38,6 +38,7 @@ class Settings:
     prometheus: str = "http://127.0.0.1:9090"
     alertmanager: str = "http://127.0.0.1:9093"
     mailbox: str = "http://127.0.0.1:9112"
+    grafana: str = "http://127.0.0.1:3000"
     api: str = "http://127.0.0.1:8000"
     console: str = "http://127.0.0.1:8080"
     loader_metrics_port: int = 9109
@@ -46,6 +47,11 @@ class Settings:
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
     api_tokens_file: Path = Path("var/secrets/api-tokens.toml")
     detection_file: Path | None = None
+    latching: tuple[str, ...] = ()  # severities of alarms that stay, once over and acknowledged, until they are reset
+    notify_file: Path | None = None
+    notify_templates: Path | None = None  # templates in this folder replace ours of the same name
+    notify_ledger: Path = Path("var/alerter/told.sqlite")
+    link_key_file: Path = Path("var/secrets/link.key")
 
 
 def load_settings(path: Path | None = None) -> Settings:

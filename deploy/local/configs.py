@@ -2,8 +2,12 @@
 
 import os
 import secrets
+import tomllib
 
+import yaml
 from fieldstream_central.grafana import provision
+from fieldstream_central.notify.config import NotifyConfig
+from fieldstream_central.notify.routes import alertmanager_config
 
 from local.layout import ROOT, VENV, Layout
 
@@ -13,10 +17,11 @@ def write_all(layout: Layout) -> None:
     for folder in ("config", "log", "run", "schemas", "secrets", "flink/conf", "flink/checkpoints", "flink/log",
                    "mosquitto", "kafka", "clickhouse", "prometheus", "alertmanager", "gateway"):  # fmt: skip
         (layout.var / folder).mkdir(parents=True, exist_ok=True)
-    key = layout.var / "secrets" / "pseudonym.key"
-    if not key.exists():
-        key.touch(mode=0o600)
-        key.write_text(secrets.token_hex(32))
+    for name in ("pseudonym.key", "link.key"):
+        key = layout.var / "secrets" / name
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_text(secrets.token_hex(32))
     for path, text in {
         layout.settings_file: settings(layout),
         layout.config / "kafka.properties": kafka(layout),
@@ -24,6 +29,7 @@ def write_all(layout: Layout) -> None:
         layout.config / "mosquitto.conf": mosquitto(layout),
         layout.config / "gateway.toml": gateway(layout),
         layout.config / "prometheus.yml": prometheus(layout),
+        layout.config / "notify.toml": notify(layout),
         layout.config / "alertmanager.yml": alertmanager(layout),
         layout.var / "flink/conf/config.yaml": flink(layout),
     }.items():
@@ -65,7 +71,11 @@ console = "{layout.url("console")}"
 loader_metrics_port = {layout.ports["loader"]}
 alerter_metrics_port = {layout.ports["alerter"]}
 jobs_metrics_port = {layout.ports["jobs"]}
+grafana = "{layout.url("grafana")}"
 pseudonym_key_file = "{layout.var}/secrets/pseudonym.key"
+notify_file = "{layout.config}/notify.toml"
+notify_ledger = "{layout.var}/alerter/told.sqlite"
+link_key_file = "{layout.var}/secrets/link.key"
 """
 
 
@@ -198,35 +208,30 @@ scrape_configs:
 """
 
 
-MAIL_SUBJECT = (
-    "{{ .Status | toUpper }}: {{ range $i, $alert := .Alerts }}{{ if $i }}; {{ end }}"
-    "{{ $alert.Annotations.summary }}{{ end }}"
-)
+def notify(layout: Layout) -> str:
+    """notify.toml: all messages go to the local mailbox, to a second person after a quarter of an hour."""
+    return f"""\
+first = "on-call"
+heartbeat_url = "{layout.url("watchdog")}/"
+
+[smtp]
+host = "127.0.0.1"
+port = {layout.ports["smtp"]}
+
+[receivers.on-call]
+email = ["on-call@localhost"]
+webhook = ["{layout.url("mailbox")}/webhook"]
+
+[receivers.shift-leader]
+email = ["shift-leader@localhost"]
+
+[[escalation]]
+after_minutes = 15
+receiver = "shift-leader"
+"""
 
 
 def alertmanager(layout: Layout) -> str:
-    """One notification per incident: grouped by asset, to a webhook and by e-mail, resolution included."""
-    return f"""\
-global:
-  smtp_smarthost: "{layout.address("smtp")}"
-  smtp_from: fieldstream@localhost
-  smtp_require_tls: false
-  resolve_timeout: 5m
-route:
-  receiver: on-call
-  group_by: [site, asset]
-  group_wait: 1s
-  group_interval: 10s
-  repeat_interval: 4h
-  routes:
-    - matchers: [scope = "system"]
-      receiver: on-call
-      group_by: [alertname]
-receivers:
-  - name: on-call
-    webhook_configs: [{{url: "{layout.url("mailbox")}/webhook", send_resolved: true}}]
-    email_configs:
-      - to: on-call@localhost
-        send_resolved: true
-        headers: {{Subject: '{MAIL_SUBJECT}'}}
-"""
+    """Alertmanager's routes for the same receivers."""
+    config = NotifyConfig.model_validate(tomllib.loads(notify(layout)))
+    return yaml.safe_dump(alertmanager_config(config, layout.url("alerter")), sort_keys=False)

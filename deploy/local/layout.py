@@ -30,6 +30,7 @@ DEFAULT_PORTS = {
     "alerter": 9110,
     "jobs": 9111,
     "mailbox": 9112,
+    "watchdog": 9113,
     "smtp": 2525,
     "grafana": 3000,
 }

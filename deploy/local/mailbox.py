@@ -1,6 +1,6 @@
 """Where the local stack's notifications arrive: a webhook and an SMTP server on loopback, kept as JSON lines.
 
-GET /notifications lists them, newest first.
+GET /notifications lists them, newest first; GET / shows the newest to people.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import email.policy
 import json
 import time
 from collections import deque
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ import uvicorn
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
 
 KEPT = 1000
+_SHOWN = 50
+_PAGE = """<!doctype html><html lang="en"><title>Mailbox</title><meta name="viewport" content="width=device-width">
+<style>body{font:16px system-ui;margin:2rem auto;max-width:50rem}iframe{width:100%;height:32rem;border:0}
+summary{padding:.5rem 0}</style><h1>Mailbox</h1>"""
 
 
 class Mailbox:
@@ -41,24 +47,33 @@ class Mailbox:
         message = email.message_from_bytes(envelope.original_content or b"", policy=email.policy.default)
         subject = str(message["subject"])
         body = message.get_body(("plain", "html"))
-        status = "resolved" if "RESOLVED" in subject else "firing"
-        self.add("email", status, subject, labels={}, text=body.get_content() if body else "")
+        page = message.get_body(("html",))
+        self.add(
+            "email",
+            "resolved" if subject.startswith("[RESOLVED]") else "firing",
+            subject,
+            labels={},
+            to=envelope.rcpt_tos,
+            text=body.get_content() if body else "",
+            html=page.get_content() if page else "",
+        )
         return "250 kept"
 
 
 def make_app(mailbox: Mailbox) -> FastAPI:
-    """The HTTP side: Alertmanager's webhook, and the list."""
+    """The HTTP side: the alerter's webhook, and the list."""
     app = FastAPI(title="Fieldstream local mailbox")
 
     @app.post("/webhook")
     async def webhook(request: Request) -> dict[str, str]:
         body = await request.json()
-        titles = [alert.get("annotations", {}).get("summary", "") for alert in body.get("alerts", [])]
+        message = body.get("message", {})
         mailbox.add(
             "webhook",
             body.get("status", ""),
-            "; ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else ""),
-            labels=body.get("groupLabels", {}),
+            message.get("title", ""),
+            message=message,
+            labels=body.get("commonLabels", {}),
             alerts=[
                 {key: alert.get(key) for key in ("status", "labels", "annotations", "startsAt", "endsAt")}
                 for alert in body.get("alerts", [])
@@ -70,7 +85,18 @@ def make_app(mailbox: Mailbox) -> FastAPI:
     async def notifications(limit: int = 100) -> list[dict[str, Any]]:
         return list(mailbox.newest)[::-1][:limit]
 
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> str:
+        shown = [entry for entry in list(mailbox.newest)[::-1] if entry["channel"] == "email"][:_SHOWN]
+        return _PAGE + "".join(_letter(entry) for entry in shown)
+
     return app
+
+
+def _letter(entry: dict[str, Any]) -> str:
+    """One e-mail; its HTML stays in a frame of its own, where no script runs."""
+    to, title, body = (escape(str(entry.get(name, ""))) for name in ("to", "title", "html"))
+    return f'<details><summary>{title} <small>{to}</small></summary><iframe sandbox srcdoc="{body}"></iframe></details>'
 
 
 async def serve(http_port: int, smtp_port: int, file: Path) -> None:

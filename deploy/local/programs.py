@@ -189,6 +189,7 @@ def our_programs(layout: Layout) -> list[Program]:
         program("jobs", "fieldstream jobs run", "/metrics", "jobs"),
         program("loader", "fieldstream loader", "/metrics", "loader"),
         program("alerter", "fieldstream alerter", "/metrics", "alerter"),
+        program("watchdog", f"fieldstream notify watchdog --port {layout.ports['watchdog']}", "/", "watchdog"),
         program("api", f"fieldstream api --port {layout.ports['api']}", "/healthz", "api"),
         program("console", f"fieldstream console --port {layout.ports['console']}", "/", "console"),
     ]

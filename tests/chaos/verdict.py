@@ -62,7 +62,7 @@ def check_notifications(truth: oracle.Truth, received: list[dict[str, Any]], sin
     told: dict[str, list[set[tuple[str, str]]]] = defaultdict(list)
     for entry in received:
         if entry["received_at_ms"] >= since_ms:
-            said = {(alert["labels"].get("anomaly_id", ""), alert["status"]) for alert in entry["alerts"]}
+            said = {(alert["labels"].get("incident", ""), alert["status"]) for alert in entry["alerts"]}
             told[entry["labels"].get("asset", "")].append(said)
     faults = {fault.asset_id for fault in truth.faults if fault.kind == "range"}
     firing = {asset for asset, messages in told.items() if any(s == "firing" for m in messages for _, s in m)}

@@ -147,7 +147,7 @@ class Incidents:
         if anomaly_id not in self._unsettled:
             (self._over.add if step["state"] == "close" else self._over.discard)(anomaly_id)
         parent = self._parents.get(self._parent_of.get(alarm_id_of(step), ""))
-        if parent and _rank(step) > _rank(parent):
+        if parent and rank(step) > rank(parent):
             self._changed.add(parent["anomaly_id"])
 
     def _take_parent(self, step: Step, *, told: bool = False) -> None:
@@ -218,7 +218,7 @@ class Incidents:
         newest = max(step["detected_at"] for step in (known, *members))
         step = known | {
             "state": "update" if known["revision"] else "open",
-            "severity": max((known, *members), key=_rank)["severity"],
+            "severity": max((known, *members), key=rank)["severity"],
             "score": max(one.get("score", 1.0) for one in (known, *members)),
             "detected_at": newest,
             "evidence_end": newest,
@@ -265,7 +265,8 @@ def _key(step: Step) -> Key:
     return step["site"], asset_of(step), cause_of(step)
 
 
-def _rank(step: Step) -> int:
+def rank(step: Step) -> int:
+    """How severe: the higher the worse."""
     return SEVERITIES.index(step["severity"]) if step["severity"] in SEVERITIES else 0
 
 

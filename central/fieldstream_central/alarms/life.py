@@ -27,6 +27,10 @@ class State(StrEnum):
     CLEARED = "cleared"
 
 
+# Nobody is told of these, neither when they come nor when they go.
+ASIDE = frozenset({State.OUT_OF_SERVICE, State.SUPPRESSED, State.SHELVED})
+
+
 class Action(StrEnum):
     """What can be done to an alarm."""
 
@@ -101,10 +105,12 @@ class Parent:
 class Alarm:
     """One alarm. `revision` counts its events; `episode` is its newest step of topic `anomalies`.
 
-    `marks`: by who set them, on episode `marked_episode`. `named_by`: see `parent`.
+    `latching`: severities that stay until they are reset. `marks`: by who set them, on episode `marked_episode`.
+    `named_by`: see `parent`.
     """
 
     alarm_id: str
+    latching: frozenset[str] = frozenset()
     revision: int = 0
     episode: dict[str, Any] | None = None
     acknowledged: Hold | None = None
@@ -130,8 +136,8 @@ class Alarm:
         last = ended_at if incident.ended_at is None else incident.ended_at
         return incident if incident.started_at <= ended_at <= last else None
 
-    def state(self, now_ms: int, latching: frozenset[str] = frozenset()) -> State:
-        """Its state at a time. `latching`: severities that stay until they are reset."""
+    def state(self, now_ms: int) -> State:
+        """Its state at a time."""
         active = self.episode is not None and self.episode["state"] != "close"
         aside = {
             State.OUT_OF_SERVICE: self.service is not None,
@@ -149,7 +155,7 @@ class Alarm:
             return State.ACKNOWLEDGED if told else State.UNACKNOWLEDGED
         if not told:
             return State.RETURNED_UNACKNOWLEDGED
-        latched = episode["severity"] in latching and self.reset_episode != episode["anomaly_id"]
+        latched = episode["severity"] in self.latching and self.reset_episode != episode["anomaly_id"]
         return State.LATCHED if latched else State.CLEARED
 
     def shelved(self, now_ms: int) -> bool:

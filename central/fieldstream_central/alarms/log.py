@@ -61,6 +61,7 @@ class AlarmLog:
         self._settings = settings
         self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
         self._readers = {topic.name: RecordReader(self._registry, topic) for topic in (ANOMALIES, ALARMS)}
+        self._latching = frozenset(settings.latching)
         self._alarms: dict[str, Alarm] = {}
         self._detectors: dict[str, str] = {}  # an episode keeps its alarm when a worse detector joins it
         self._waiting: dict[str, bool | None] = {}  # our own events on their way: event_id -> whether it holds
@@ -103,7 +104,7 @@ class AlarmLog:
         """One alarm; an empty one when there has been none. Raises AlarmsAwayError."""
         self._require_ready()
         with self._changed:
-            return self._alarms.get(alarm_id, Alarm(alarm_id))
+            return self._known(alarm_id)
 
     def perform(self, alarm_id: str, action: Action, who: str, *, revision: int | None = None, comment: str = "",
                 until: int | None = None, mark: str = "") -> Alarm:  # fmt: skip
@@ -128,7 +129,7 @@ class AlarmLog:
             return dict.fromkeys(seen, error)
         for alarm_id, revision in seen.items():
             with self._changed:
-                alarm = self._alarms.get(alarm_id, Alarm(alarm_id))
+                alarm = self._known(alarm_id)
             event = _event(alarm, action, who, comment=comment, until=until, mark=mark)
             try:
                 if revision is not None and revision != alarm.revision:
@@ -153,7 +154,7 @@ class AlarmLog:
         finally:
             with self._changed:
                 holds = {event_id: self._waiting.pop(event_id) for event_id in ids}
-                after = {alarm_id: self._alarms.get(alarm_id, Alarm(alarm_id)) for alarm_id in events}
+                after = {alarm_id: self._known(alarm_id) for alarm_id in events}
         outcomes: dict[str, Outcome] = {}
         for alarm_id, event in events.items():
             if holds[event.event_id]:
@@ -207,7 +208,7 @@ class AlarmLog:
                         log.warning("Kafka: %s", failure)
                     else:
                         self._apply(message)
-                if not self._ready.is_set() and _read_to(consumer, ends):
+                if not self._ready.is_set() and read_to(consumer, ends):
                     self._ready.set()
         finally:
             consumer.close()
@@ -243,13 +244,16 @@ class AlarmLog:
             elif not record["shadow"]:
                 detector = self._detectors.setdefault(record["anomaly_id"], record["detector"])
                 key = alarm_id_of(record | {"detector": detector})
-                self._alarms[key] = with_episode(self._alarms.get(key, Alarm(key)), record)
+                self._alarms[key] = with_episode(self._known(key), record)
                 for member in members_of(record):
-                    self._alarms[member] = with_parent(self._alarms.get(member, Alarm(member)), record)
+                    self._alarms[member] = with_parent(self._known(member), record)
             self._changed.notify_all()
 
+    def _known(self, alarm_id: str) -> Alarm:
+        return self._alarms.get(alarm_id) or Alarm(alarm_id, self._latching)
+
     def _take(self, event: Event) -> None:
-        alarm = with_event(self._alarms.get(event.alarm_id, Alarm(event.alarm_id)), event)
+        alarm = with_event(self._known(event.alarm_id), event)
         if event.event_id in self._waiting:
             self._waiting[event.event_id] = alarm is not None
         if alarm is None:
@@ -272,7 +276,7 @@ def _event(alarm: Alarm, action: Action, who: str, **said: Any) -> Event:
     )
 
 
-def _read_to(consumer: Consumer, ends: dict[tuple[str, int], int]) -> bool:
+def read_to(consumer: Consumer, ends: dict[tuple[str, int], int]) -> bool:
     """Whether every partition has been read up to its end; a position below 0 is one not read from yet."""
     positions = consumer.position([TopicPartition(topic, number) for topic, number in ends])
     return all(max(place.offset, 0) >= ends[place.topic, place.partition] for place in positions)

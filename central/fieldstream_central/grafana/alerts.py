@@ -1,7 +1,7 @@
 """Alert rules on the chain itself, as code: each says what is wrong, since when, and where to look.
 
-Process anomalies are not alerted here: the alerter does that, once per incident. Both reach people by the same
-Alertmanager.
+Only what Prometheus cannot see, because it takes a question to the store: all else is in fieldstream-rules.yml, so that
+nothing is said twice. Process anomalies and silent gateways are the alerter's. All reach people by one Alertmanager.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
 from fieldstream_central.grafana.frame import RUNBOOKS
-from fieldstream_central.grafana.gateways import COMPLETENESS
-from fieldstream_central.grafana.source import CLICKHOUSE, PROMETHEUS, ClickHouseQuery, Sql, promql
+from fieldstream_central.grafana.source import CLICKHOUSE, ClickHouseQuery, Sql
 
 FOLDER = "Fieldstream"
 GROUP = "chain"
@@ -21,9 +20,6 @@ EVERY_S = 30
 EXPRESSION = DataSourceRef(type_val="__expr__", uid="__expr__")
 
 
-SILENT_GATEWAYS = """
-SELECT gateway_id, dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.gateways_data
-WHERE ts >= now64(3) - INTERVAL 7 DAY GROUP BY gateway_id HAVING argMax(state, ts) != 'stopped'"""
 DATA_AGE = """
 SELECT dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.readings WHERE ts >= now64(3) - INTERVAL 1 DAY"""
 LETTERS_RISING = """
@@ -40,59 +36,25 @@ class Alert:
     severity: str
     above: float
     for_: str
-    sql: str = ""
-    promql: str = ""
+    sql: str
 
 
 ALERTS = (
-    Alert(
-        "gateway-silent",
-        "Gateway {{ $labels.gateway_id }} sends no heartbeat. Its readings wait on its disk, if it runs.",
-        "critical",
-        60,
-        "30s",
-        sql=SILENT_GATEWAYS,
-    ),
-    Alert(
-        "completeness-gap",
-        "{{ $values.B }} readings of gateway {{ $labels.gateway_id }}, confirmed by Kafka, are not in the store.",
-        "critical",
-        0,
-        "2m",
-        sql=f"SELECT gateway_id, missing FROM ({COMPLETENESS})",
-    ),
-    Alert("data-old", "The newest stored reading is {{ $values.B }} s old.", "critical", 60, "1m", sql=DATA_AGE),
+    Alert("data-old", "The newest stored reading is {{ $values.B }} s old.", "critical", 60, "1m", DATA_AGE),
     Alert(
         "dead-letters-rising",
         "{{ $values.B }} messages in ten minutes could not be accepted from {{ $labels.gateway_id }}.",
         "warning",
         50,
         "5m",
-        sql=LETTERS_RISING,
-    ),
-    Alert(
-        "loader-lag",
-        "The store is {{ $values.B }} s behind on {{ $labels.topic }}.",
-        "critical",
-        600,
-        "1m",
-        promql="fieldstream_loader_lag_seconds",
-    ),
-    Alert(
-        "job-not-running",
-        "The stream job {{ $labels.job }} does not run.",
-        "critical",
-        0,
-        "2m",
-        promql="1 - fieldstream_job_running",
+        LETTERS_RISING,
     ),
 )
 
 
 def rule(alert: Alert) -> alerting.Rule:
     """The rule with its question (A), the newest figure (B) and the threshold (C)."""
-    source = CLICKHOUSE if alert.sql else PROMETHEUS
-    question = Sql(ClickHouseQuery(alert.sql)) if alert.sql else promql(alert.promql, "")
+    question = Sql(ClickHouseQuery(alert.sql))
     past = RelativeTimeRange(from_val=600, to=0)
     return (
         alerting.Rule(alert.name)
@@ -103,9 +65,9 @@ def rule(alert: Alert) -> alerting.Rule:
         .for_val(alert.for_)
         .no_data_state("OK")
         .exec_err_state("Error")
-        .labels({"severity": alert.severity, "source": "grafana"})
+        .labels({"severity": alert.severity, "scope": "system", "source": "grafana"})
         .annotations({"summary": alert.summary, "runbook_url": f"{RUNBOOKS}/{alert.name}"})
-        .with_query(alerting.Query("A").datasource_uid(source.uid or "").model(question).relative_time_range(past))
+        .with_query(alerting.Query("A").datasource_uid(CLICKHOUSE.uid or "").model(question).relative_time_range(past))
         .with_query(
             alerting.Query("B")
             .datasource_uid("__expr__")

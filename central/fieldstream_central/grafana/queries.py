@@ -42,7 +42,7 @@ def dashboards() -> dict[str, dict[str, Any]]:
 def all_queries() -> list[Question]:
     """Every question of every panel, variable, annotation and alert rule."""
     found = [question for board in dashboards().values() for question in _of_board(board)]
-    found += [Question("alerts", alert.name, "alert", alert.sql, alert.promql, {}) for alert in ALERTS]
+    found += [Question("alerts", alert.name, "alert", alert.sql, "", {}) for alert in ALERTS]
     return found
 
 

@@ -1,12 +1,11 @@
-"""What people set aside is silent in Alertmanager: acknowledged, shelved, suppressed and out-of-service alarms.
+"""What people set aside is silent in Alertmanager: acknowledged, shelved, suppressed and out-of-service incidents.
 
 A comparison, not a conversation: what should be silent follows from the alarms, what is silent from Alertmanager, and
 the difference is made good every few seconds. So a restart of either needs nothing.
 """
 
-import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,28 +18,20 @@ AUTHOR = "fieldstream"
 # A silence without an end of its own is renewed, so that it ends soon after the alerter is gone.
 _RENEWED_MS = 15 * 60_000
 _DUE_MS = 10 * 60_000
-log = logging.getLogger("fieldstream.alerter")
 
 Silence = dict[str, Any]
-Matchers = frozenset[tuple[str, str]]
 
 
-def wanted(alarms: Iterable[Alarm], now_ms: int) -> dict[Matchers, Silence]:
-    """The silences that there should be, by their matchers."""
+def wanted(incidents: Mapping[str, Alarm], now_ms: int) -> dict[str, Silence]:
+    """The silences that there should be, by incident."""
     found = {}
-    for alarm in alarms:
+    for incident, alarm in incidents.items():
         state = alarm.state(now_ms)
         hold = _hold(alarm, state)
-        if hold is None or alarm.episode is None:
+        if hold is None:
             continue
-        episode = alarm.episode
-        labels = {"device": episode["device_id"], "metric": episode["metric"], "alertname": episode["detector"]}
-        if state is State.ACKNOWLEDGED:
-            labels = {"anomaly_id": episode["anomaly_id"]}
-        found[frozenset(labels.items())] = {
-            "matchers": [
-                {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()
-            ],
+        found[incident] = {
+            "matchers": [{"name": "incident", "value": incident, "isRegex": False, "isEqual": True}],
             "startsAt": rfc3339(now_ms),
             "endsAt": rfc3339(hold.until if state is State.SHELVED and hold.until else now_ms + _RENEWED_MS),
             "createdBy": AUTHOR,
@@ -64,27 +55,27 @@ class Silences:
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
 
-    def keep(self, alarms: Iterable[Alarm]) -> None:
+    def keep(self, incidents: Mapping[str, Alarm]) -> None:
         """Makes good what differs. Raises httpx.HTTPError; the next call does it again."""
         now_ms = time.time_ns() // 1_000_000
-        missing = wanted(alarms, now_ms)
+        missing = wanted(incidents, now_ms)
         for silence in self._active():
-            matchers = _matchers(silence)
-            target = missing.get(matchers)
+            incident = _incident(silence)
+            target = missing.get(incident)
             if target is None:
                 self._end(silence)
             elif _lasts(silence, target, now_ms):
-                del missing[matchers]
+                del missing[incident]
             else:
                 target["id"] = silence["id"]
         for silence in missing.values():
             self._http.post("/api/v2/silences", json=silence).raise_for_status()
 
-    def release(self, *anomaly_ids: str) -> None:
-        """Ends these acknowledgements' silences, so that the end of the condition is told. Raises httpx.HTTPError."""
-        ended = {("anomaly_id", anomaly_id) for anomaly_id in anomaly_ids}
+    def release(self, incidents: Iterable[str]) -> None:
+        """Ends these incidents' silences, so that their ends are told. Raises httpx.HTTPError."""
+        ended = set(incidents)
         for silence in self._active():
-            if ended & _matchers(silence):
+            if _incident(silence) in ended:
                 self._end(silence)
 
     def _active(self) -> list[Silence]:
@@ -95,8 +86,8 @@ class Silences:
         self._http.delete(f"/api/v2/silence/{silence['id']}").raise_for_status()
 
 
-def _matchers(silence: Silence) -> Matchers:
-    return frozenset((matcher["name"], matcher["value"]) for matcher in silence["matchers"])
+def _incident(silence: Silence) -> str:
+    return next((one["value"] for one in silence["matchers"] if one["name"] == "incident"), "")
 
 
 def _lasts(silence: Silence, target: Silence, now_ms: int) -> bool:

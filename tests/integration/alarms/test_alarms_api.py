@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fieldstream_central.notify.links import signed
 from fieldstream_central.serve.api.access import add_token
 from fieldstream_central.serve.api.app import create_app
 from integration.alarms.conftest import Plant
@@ -21,7 +22,10 @@ class Api:
     def __init__(self, plant: Plant, tokens: Path) -> None:
         self._loop = asyncio.new_event_loop()
         self.tokens = {role: add_token(tokens, f"the-{role}", role) for role in ("viewer", "operator", "admin")}
-        app = create_app(replace(plant.settings, api_tokens_file=tokens))
+        self.link_key = b"a key of the tests, long enough"
+        (tokens.parent / "link.key").write_bytes(self.link_key)
+        settings = replace(plant.settings, api_tokens_file=tokens, link_key_file=tokens.parent / "link.key")
+        app = create_app(replace(settings, latching=("critical",)))
         self._life = app.router.lifespan_context(app)
         self._loop.run_until_complete(self._life.__aenter__())
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api/api/v1")
@@ -29,6 +33,10 @@ class Api:
     def call(self, method: str, path: str, *, role: str = "operator", **request: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"}
         return self._loop.run_until_complete(self._http.request(method, path, headers=headers, **request))
+
+    def follow(self, link: str, method: str = "GET", **form: str) -> httpx.Response:
+        """A link of a message, as a browser without a token follows it."""
+        return self._loop.run_until_complete(self._http.request(method, link, data=form or None))
 
     def act(self, action: str, *alarm_ids: str, role: str = "operator", **more: Any) -> httpx.Response:
         body = {"action": action, "alarms": [{"alarm_id": alarm_id} for alarm_id in alarm_ids]} | more
@@ -143,3 +151,54 @@ def test_a_member_is_suppressed_while_its_incident_lasts_and_free_afterwards(pla
     plant.episode("incident-1", "close", revision=2, device="hall", metric="", detector="incident", members=members)
     eventually(lambda: api.alarms()[members[1]]["state"] == "unacknowledged")
     assert api.alarms()[members[1]]["parent"] is None
+
+
+def link(api: Api, alarm_id: str, episode: str, by: str = "on-call") -> str:
+    said = {"alarm": alarm_id, "episode": episode, "by": by}
+    return signed(api.link_key, "http://api", "acknowledge", said, time.time_ns() // 1_000_000)
+
+
+def test_a_link_acknowledges_only_when_its_button_is_pressed(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("linked-1", device="linked", reason="<b>hot</b>")
+    eventually(lambda: alarm_id in api.alarms())
+    address = link(api, alarm_id, "linked-1")
+    page = api.follow(address)  # as a mail scanner does
+    assert page.status_code == 200
+    assert "&lt;b&gt;hot" in page.text
+    assert "form-action" in page.headers["content-security-policy"]
+    assert api.alarms()[alarm_id]["state"] == "unacknowledged"
+    assert "Thank you" in api.follow(address, "POST", name="Ann").text
+    acknowledged = api.alarms()[alarm_id]
+    assert acknowledged["acknowledged"]["who"] == "Ann (link to on-call)"
+    again = api.follow(address, "POST", name="Bob")
+    assert again.status_code == 409
+    assert "Ann (link to on-call) has acknowledged it already" in again.text
+
+
+def test_a_link_that_was_changed_or_is_of_an_earlier_episode_does_nothing(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("earlier-1", device="earlier")
+    eventually(lambda: alarm_id in api.alarms())
+    assert api.follow(link(api, alarm_id, "earlier-1").replace("earlier%2F", "later%2F"), "POST").status_code == 403
+    assert api.follow("http://api/link/acknowledge", "POST").status_code == 403
+    assert api.follow("http://api/link/plot.png").status_code == 403
+    plant.episode("earlier-2", device="earlier")
+    eventually(lambda: api.alarms()[alarm_id]["anomaly_id"] == "earlier-2")
+    assert api.follow(link(api, alarm_id, "earlier-1"), "POST").status_code == 409
+    assert api.alarms()[alarm_id]["state"] == "unacknowledged"
+
+
+def test_a_severity_that_latches_stays_until_it_is_reset(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("latch-1", device="latch", severity="critical")
+    eventually(lambda: alarm_id in api.alarms())
+    api.act("acknowledge", alarm_id)
+    plant.episode("latch-1", "close", revision=2, device="latch", severity="critical")
+    eventually(lambda: api.alarms()[alarm_id]["state"] == "latched")
+    assert api.act("reset", alarm_id).json()[0]["alarm"]["state"] == "cleared"
+
+
+def test_an_episode_keeps_its_alarm_when_a_worse_detector_joins_it(plant: Plant, api: Api) -> None:
+    alarm_id = plant.episode("joined-1", device="joined", detector="level-shift")
+    eventually(lambda: alarm_id in api.alarms())
+    plant.episode("joined-1", "update", revision=2, device="joined", detector="limit", severity="critical")
+    eventually(lambda: api.alarms()[alarm_id]["severity"] == "critical")
+    assert "joined/temperature/limit" not in api.alarms()

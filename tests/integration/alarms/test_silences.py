@@ -91,15 +91,15 @@ def test_acknowledged_is_not_repeated_and_its_end_is_told(receiver: Receiver) ->
     receiver.post()
     eventually(lambda: receiver.told("firing") >= 2, what="what nobody acknowledged is repeated")
     alarm = done(with_episode(Alarm("pump-1/temperature/limit"), EPISODE), Action.ACKNOWLEDGE)
-    silences.keep([alarm])
-    silences.keep([alarm])
+    silences.keep({"a1": alarm})
+    silences.keep({"a1": alarm})
     (silence,) = receiver.http.get("/api/v2/silences").json()
     assert silence["comment"] == "acknowledged by ann"
     time.sleep(1.5)  # a message may have been on its way
     before = receiver.told("firing")
     time.sleep(3.5)  # three intervals, in each of which it would be repeated
     assert receiver.told("firing") == before
-    silences.release("a1")
+    silences.release(["a1"])
     receiver.post(state="close")
     eventually(lambda: receiver.told("resolved") == 1, what="the end is told")
     assert receiver.told("firing") == before
@@ -115,11 +115,11 @@ def test_a_shelf_ends_by_itself_and_others_silences_are_left_alone(receiver: Rec
     open_alarm = with_episode(Alarm("pump-1/temperature/limit"), EPISODE)
     until = time.time_ns() // 1_000_000 + 4_000
     shelved = done(open_alarm, Action.SHELVE, comment="valve is being changed", until=until)
-    silences.keep([shelved])
+    silences.keep({"a1": shelved})
     receiver.post()
     time.sleep(2)
     assert receiver.told("firing") == 0
     eventually(lambda: receiver.told("firing") >= 1, timeout_s=20, what="the shelf has ended")
-    silences.keep([open_alarm])
+    silences.keep({"a1": open_alarm})
     kept = [s for s in receiver.http.get("/api/v2/silences").json() if s["status"]["state"] == "active"]
     assert [silence["createdBy"] for silence in kept] == ["bob"]

@@ -17,6 +17,7 @@ import httpx
 import pyarrow.ipc  # type: ignore[import-untyped]
 import pytest
 from fastapi import FastAPI
+from fieldstream_central.notify.links import signed
 from fieldstream_central.serve import store as reading
 from fieldstream_central.serve.api import models
 from fieldstream_central.serve.api.access import add_token
@@ -35,16 +36,16 @@ from pydantic import BaseModel
 class Api:
     """Calls the app without a network, each in an event loop that lives as long as the test."""
 
-    def __init__(self, clickhouse: str, tokens: Path = Path("no-such-file")) -> None:
+    def __init__(self, clickhouse: str, tokens: Path = Path("no-such-file"), **settings: Any) -> None:
         self._loop = asyncio.new_event_loop()
-        self.app: FastAPI = create_app(Settings(clickhouse=clickhouse, api_tokens_file=tokens))
+        self.app: FastAPI = create_app(Settings(clickhouse=clickhouse, api_tokens_file=tokens, **settings))
         self._life = self.app.router.lifespan_context(self.app)
         self._loop.run_until_complete(self._life.__aenter__())
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://api")
 
     def get(self, path: str, *, headers: dict[str, str] | None = None, **query: Any) -> httpx.Response:
         query = {"from" if key == "from_" else key: value for key, value in query.items()}
-        return self._loop.run_until_complete(self._http.get(path, params=query, headers=headers))
+        return self._loop.run_until_complete(self._http.get(path, params=query or None, headers=headers))
 
     def close(self) -> None:
         self._loop.run_until_complete(self._http.aclose())
@@ -125,6 +126,17 @@ def test_feedback_counts_each_persons_newest_mark_that_holds(scene: Scene, api: 
     assert (counted["device_id"], counted["metric"], counted["detector"]) == (*FAULTY, "limit")
     assert counted["episodes"] >= 1
     assert api.get("/api/v1/alarms/feedback", to="2026-01-01").json() == []
+
+
+def test_a_messages_plot_is_a_picture_of_the_episode(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a key of the tests, long enough")
+    api = Api(scene.store.url, link_key_file=tmp_path / "key")
+    said = {"alarm": "x", "episode": "anomaly-1"}
+    link = signed((tmp_path / "key").read_bytes(), "", "plot.png", said, time.time_ns() // 1_000_000)
+    picture = api.get(link)
+    assert picture.content.startswith(b"\x89PNG"), picture.text
+    assert len(picture.content) > 4000
+    api.close()
 
 
 def test_walking_the_pages_gives_every_reading_once_in_order(scene: Scene, api: Api) -> None:

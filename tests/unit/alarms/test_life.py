@@ -51,7 +51,7 @@ class AlarmLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.alarm = Alarm("pump-1/temperature/limit")
+        self.alarm = Alarm("pump-1/temperature/limit", LATCHING)
         self.now = 1_000_000
         self.episodes = 0
         self.revision = 0
@@ -192,7 +192,7 @@ class AlarmLife(RuleBasedStateMachine):
 
     @invariant()
     def the_state_is_what_the_model_says(self) -> None:
-        assert self.alarm.state(self.now, LATCHING) is self.expected()
+        assert self.alarm.state(self.now) is self.expected()
 
     def expected(self) -> State:
         words = [

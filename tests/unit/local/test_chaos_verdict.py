@@ -12,7 +12,7 @@ def sent(asset: str, *alerts: tuple[str, str], at_ms: int = 100) -> dict[str, An
     return {
         "received_at_ms": at_ms,
         "labels": {"asset": asset},
-        "alerts": [{"labels": {"anomaly_id": anomaly}, "status": status} for anomaly, status in alerts],
+        "alerts": [{"labels": {"incident": anomaly}, "status": status} for anomaly, status in alerts],
     }
 
 

@@ -21,9 +21,11 @@ EPISODE: dict[str, Any] = {
 }
 
 
-def test_an_episode_that_rises_keeps_its_labels() -> None:
+def test_an_incident_keeps_its_labels_but_for_its_severity() -> None:
     risen = EPISODE | {"kind": "limit-high-high", "severity": "critical", "state": "update", "detected_at": 9}
-    assert labels(risen) == labels(EPISODE)
+    assert labels(risen) == labels(EPISODE) | {"severity": "critical"}
+    parent = EPISODE | {"anomaly_id": "a1~1700000010000", "detector": "incident", "kind": "process-incident"}
+    assert labels(parent) == labels(EPISODE)
 
 
 def test_an_open_alert_has_no_end_and_a_closed_one_has() -> None:
@@ -42,30 +44,41 @@ def steps(*states: str) -> list[dict[str, Any]]:
 
 
 def test_an_incident_that_is_over_when_it_arrives_is_told_before_it_is_resolved() -> None:
-    notices = Notices("http://console")
-    arrived = steps("open", "close")
-    fired = notices.openings(arrived)
-    assert fired
-    assert all("endsAt" not in entry for entry in fired)
-    notices.told(arrived, 100.0)
-    assert notices.closings(100.0 + TELLING_S / 2, 1) == []
-    [resolved] = notices.closings(100.0 + TELLING_S, 1_700_000_000_000)
-    assert resolved["endsAt"].startswith("2023-11-14")
-    assert resolved["labels"] == fired[0]["labels"]
-    assert notices.closings(1000.0, 1) == []
+    notices = Notices()
+    [over] = steps("close")
+    assert notices.openings([over]) == [over]
+    notices.told([over], 100.0)
+    notices.over([over])
+    assert notices.closings(100.0 + TELLING_S / 2) == []
+    assert notices.closings(100.0 + TELLING_S) == [over]
+    assert notices.closings(1000.0) == []
 
 
 def test_an_incident_that_was_told_long_ago_is_resolved_at_once() -> None:
-    notices = Notices("http://console")
+    notices = Notices()
     opened, closed = steps("open", "close")
     notices.told([opened], 0.0)
     assert notices.openings([closed]) == []
-    notices.told([closed], 300.0)
-    assert len(notices.closings(300.0, 1)) == 1
+    notices.over([closed])
+    assert notices.closings(300.0) == [closed]
 
 
-def test_after_a_restart_a_close_whose_opening_was_told_before_is_still_resolved() -> None:
-    notices = Notices("http://console")
-    [closed] = steps("close")
-    notices.told([closed], 50.0)
-    assert len(notices.closings(50.0 + TELLING_S, 1)) == 1
+def test_what_got_worse_is_told_again_and_what_got_better_is_not() -> None:
+    notices = Notices()
+    notices.told([EPISODE], 0.0)
+    worse = EPISODE | {"severity": "critical"}
+    assert notices.openings([worse]) == [worse]
+    notices.told([worse], 1.0)
+    assert notices.openings([EPISODE]) == []
+    notices.over([EPISODE | {"state": "close"}])
+    assert notices.closings(99.0)[0]["severity"] == "critical"  # as Alertmanager knows it
+
+
+def test_after_a_restart_of_alertmanager_all_is_told_again_and_recent_ends_are_looked_at() -> None:
+    notices = Notices()
+    other = EPISODE | {"anomaly_id": "a2"}
+    notices.told([EPISODE, other], 0.0)
+    notices.over([other])
+    assert notices.closings(20.0) == [other]
+    assert notices.forgotten() == [other]
+    assert notices.openings([EPISODE]) == [EPISODE]

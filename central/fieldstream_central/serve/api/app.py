@@ -15,6 +15,7 @@ from fieldstream_central.serve.api import (
     export,
     incidents,
     letters,
+    link,
     maintenance,
     measurements,
     plant,
@@ -91,6 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     for part, tag in (*parts, (letters, "events"), (plant, "plant"), *shift):
         dependencies = [Depends(guard)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
+
+    app.include_router(link.router)
 
     @app.get("/healthz", summary="Whether the API can answer, and how fresh the data are")
     async def healthz() -> Health:

@@ -1,0 +1,118 @@
+"""From episodes to people on real parts: one incident is one message, whatever is killed in between."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fieldstream_central.alarms.life import Action
+from fieldstream_central.alarms.log import AlarmLog
+from integration.alarms.chain import Chain, running_chain
+from integration.alarms.conftest import Plant
+from integration.store.rig import eventually
+
+
+@pytest.fixture(scope="module")
+def chain(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with running_chain(plant, tmp_path_factory.mktemp("chain")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def people(plant: Plant) -> Iterator[AlarmLog]:
+    log = plant.log()
+    yield log
+    log.stop()
+
+
+def told(chain: Chain, asset: str, to: str = "on-call") -> list[str]:
+    return [subject for subject in chain.sink.subjects(to) if f"{asset}:" in subject]
+
+
+def test_an_incident_of_fifty_sensors_is_one_message_and_one_resolution_with_both_killed(
+    plant: Plant, chain: Chain
+) -> None:
+    devices = [f"big-{n}" for n in range(50)]
+    for device in devices[:20]:
+        plant.episode(f"e-{device}", device=device, asset_id="big")
+    eventually(lambda: told(chain, "big"), what="the incident is told")
+    chain.alerter.kill()
+    for device in devices[20:]:
+        plant.episode(f"e-{device}", device=device, asset_id="big")
+    chain.start_alerter()
+    chain.alertmanager.kill()
+    chain.start_alertmanager()
+    for device in devices:
+        plant.episode(f"e-{device}", "close", revision=2, device=device, asset_id="big")
+    chain.alerter.kill()
+    chain.start_alerter()
+    eventually(lambda: len(told(chain, "big")) == 2, timeout_s=90, what="its end is told")
+    time.sleep(3)  # longer than Alertmanager waits between two messages of a group
+    assert [subject.split("]")[0] for subject in told(chain, "big")] == ["[WARNING", "[RESOLVED"]
+    (first, last) = [post for post in chain.sink.posts["/webhook"] if post["commonLabels"]["asset"] == "big"]
+    assert first["commonLabels"]["incident"] == last["commonLabels"]["incident"]
+    assert len(last["message"]["members"]) + last["message"]["more_members"] == 50
+
+
+def test_what_was_acknowledged_is_not_escalated_and_its_end_is_told(
+    plant: Plant, chain: Chain, people: AlarmLog
+) -> None:
+    seen = plant.episode("seen", device="seen", severity="critical")
+    ignored = plant.episode("ignored", device="ignored", severity="critical")
+    eventually(lambda: told(chain, "seen") and told(chain, "ignored"), what="both are told")
+    eventually(lambda: people.alarm(seen).episode)
+    people.perform(seen, Action.ACKNOWLEDGE, "ann")
+    eventually(lambda: told(chain, "ignored", "boss"), what="what nobody acknowledged goes to the next one")
+    assert told(chain, "ignored", "boss")[0].startswith("[CRITICAL] [not acknowledged]")
+    assert told(chain, "seen", "boss") == []
+    people.perform(ignored, Action.ACKNOWLEDGE, "ann")
+    for name in ("seen", "ignored"):
+        plant.episode(name, "close", revision=2, device=name, severity="critical")
+    eventually(lambda: len(told(chain, "seen")) == 2, what="the end is told")
+    eventually(lambda: len(told(chain, "ignored", "boss")) == 2, what="the end is told to whoever was told")
+
+
+def test_what_is_shelved_is_not_told_and_what_gets_worse_is_told_again(
+    plant: Plant, chain: Chain, people: AlarmLog
+) -> None:
+    shelved = plant.episode("shelf-1", device="shelved")
+    eventually(lambda: told(chain, "shelved"))
+    people.perform(shelved, Action.SHELVE, "ann", comment="valve", until=time.time_ns() // 1_000_000 + 600_000)
+    plant.episode("shelf-1", "close", revision=2, device="shelved")
+    plant.episode("shelf-2", device="shelved", started_at=time.time_ns() // 1_000_000)
+    plant.episode("worse", device="worse")
+    eventually(lambda: told(chain, "worse"))
+    plant.episode("worse", "update", revision=2, device="worse", severity="critical", kind="limit-high-high")
+    eventually(lambda: len(told(chain, "worse")) == 2)
+    assert told(chain, "worse")[1].startswith("[CRITICAL]")
+    assert len(told(chain, "shelved")) == 1
+
+
+def test_a_test_message_goes_all_the_way_and_every_step_is_reported(chain: Chain) -> None:
+    done = chain.run("notify", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line[:2] for line in lines] == ["1.", "2.", "3.", "4.", "5."]
+    assert "email (1), slack (1), teams (1), webhook (1)" in lines[0]
+    assert "took it for on-call@localhost" in lines[3]
+    assert chain.sink.subjects()[-1] == "[RESOLVED] A test of the notification"
+
+
+def test_a_strangers_text_cannot_forge_a_header_or_a_page(plant: Plant, chain: Chain) -> None:
+    evil = 'x"><script>alert(1)</script>\r\nBcc: all@example.com'
+    plant.episode("evil", device="evil", asset_id="evil", kind=evil, reason=f"<!channel> {evil}")
+    eventually(lambda: told(chain, "evil"))
+    mail = next(mail for mail in chain.sink.mails if "evil:" in str(mail["Subject"]))
+    assert mail["Bcc"] is None
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "<script" not in page.get_content()
+    eventually(lambda: any("evil" in str(post) for post in chain.sink.posts["/slack"]))
+    slack = next(post for post in chain.sink.posts["/slack"] if "evil" in post["text"])
+    assert "<!channel>" not in str(slack)
+
+
+def test_the_heartbeat_passes_through_the_whole_chain(chain: Chain) -> None:
+    alert = {"labels": {"alertname": "FieldstreamWatchdog"}, "annotations": {}}
+    httpx.post(f"http://127.0.0.1:{chain.alertmanager_port}/api/v2/alerts", json=[alert]).raise_for_status()
+    eventually(lambda: chain.sink.posts.get("/heartbeat"), what="the heartbeat has come through")
