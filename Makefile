@@ -5,7 +5,7 @@ LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
-  bench-store chaos chaos-nightly lock
+  bench-store bench-alarms chaos chaos-nightly lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,10 @@ bench-detect: install ## detection on seeds never tuned on, and on half of NAB
 
 bench-store: install ## a year of readings: every question's delay beside a naive table
 	@PYTHONPATH=deploy:tests $(PY) -m bench.store
+
+bench-alarms: install ## messages, console, a flood: what a shift feels
+	@$(LOCAL) $(PYTHON) -m local.install --with-browser
+	@PYTHONPATH=deploy:tests $(PY) -m bench.alarms
 
 chaos: install ## break things on purpose and count (DRILL=name, STORM=n, SEED=n)
 	@PYTHONPATH=deploy:tests $(PY) -m chaos.network

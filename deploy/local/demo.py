@@ -23,6 +23,7 @@ from rich.table import Table
 from local import oracle, stack
 from local.layout import ROOT, VENV, Layout
 from local.programs import grafana
+from local.shift import Shift
 
 PLANT = ROOT / "firmware-sim/fieldstream_sim/plants/demo.toml"
 SETTLE_S = 90
@@ -42,6 +43,7 @@ class Demo:
         self.truths = [self.folder / "fleet", self.folder / "replay"]
         self.store = oracle.Store(layout.url("clickhouse"))
         self.simulators: list[subprocess.Popen[bytes]] = []
+        self.shift = Shift(layout, self.started_ms)
 
     def start_simulators(self) -> None:
         """Starts the fleet and the replay; the replay's end is the demo's."""
@@ -127,8 +129,9 @@ def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
     anomalies = oracle.check_anomalies(truth, demo.store)
     first_firing: dict[str, int] = {}
     for entry in reversed(demo.notifications()):
-        for alert in entry.get("alerts", []):
-            first_firing.setdefault(alert["labels"]["anomaly_id"], entry["received_at_ms"])
+        if entry["status"] == "firing":
+            for anomaly_id in entry.get("message", {}).get("anomaly_ids", []):
+                first_firing.setdefault(anomaly_id, entry["received_at_ms"])
     evidence = {
         row["anomaly_id"]: row
         for row in demo.store.query(
@@ -158,6 +161,7 @@ def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
         **windows,
         **{key: value for key, value in anomalies.items() if isinstance(value, int)},
         "recorded_failure_found": recorded_found and recorded_told,
+        "incident": demo.shift.report(demo.notifications()),
         "notifications": sum(1 for entry in demo.notifications() if entry["channel"] == "webhook"),
         "event_to_clickhouse_p95_s": delays["p95"],
         "event_to_notification_p95_s": p95([(at - evidence[i]["detected"]) / 1000 for i, at in notified.items()]),
@@ -167,10 +171,11 @@ def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
 
 
 def passed(result: dict[str, Any]) -> bool:
-    """Whether nothing is missing, doubled or wrong, and the recorded failure was found and notified."""
+    """Whether nothing is missing, doubled or wrong, the recorded failure was told, and an incident was handled."""
     zero = ("missing", "duplicates", "unexpected", "altered", "bad_messages_unaccounted", "windows_wrong")
     whole = all(result[name] == 0 for name in zero) and result["acknowledged"] > 0 and result["windows_checked"] > 0
-    return whole and result["recorded_failure_found"] and result["notifications"] > 0
+    told = result["recorded_failure_found"] and result["notifications"] > 0
+    return whole and told and all(result["incident"].values())
 
 
 @contextmanager
@@ -191,6 +196,8 @@ def watch(demo: Demo, *, once: bool) -> None:
         while not (demo.replay_ended() and once):
             time.sleep(2)
             live.update(live_table(demo))
+            if once:
+                demo.shift.look(demo.notifications())
 
 
 def main() -> int:
@@ -204,7 +211,10 @@ def main() -> int:
             assets.publish(settings, PLANT, now_ms=time.time_ns() // 1_000_000)
             demo = Demo(layout)
             demo.start_simulators()
-            console.print(f"\n[bold]Console: {layout.url('console')}[/bold]   API: {layout.url('api')}/docs")
+            console.print(
+                f"\n[bold]Console: {layout.url('console')}[/bold]   API: {layout.url('api')}/docs   "
+                f"Mailbox: {layout.url('mailbox')}"
+            )
             if grafana(layout):
                 console.print(f"[bold]Grafana: {layout.url('grafana')}/d/fieldstream-plant[/bold]")
             try:

@@ -227,7 +227,8 @@ def check_anomalies(truth: Truth, store: Store) -> dict[str, Any]:
     anomalies = store.query(
         "SELECT anomaly_id, device_id, metric, asset_id, kind, reason, toUnixTimestamp64Milli(started_at) AS started, "
         "toUnixTimestamp64Milli(detected_at) AS detected FROM fieldstream.anomalies "
-        f"WHERE NOT shadow AND {where(truth, 'detected_at', slack_ms=WINDOW_MS)}"
+        f"WHERE NOT shadow AND NOT startsWith(detector, 'incident') "  # an incident is its members
+        f"AND {where(truth, 'detected_at', slack_ms=WINDOW_MS)}"
     )
     found = [fault for fault in truth.faults if any(fault.matches(anomaly) for anomaly in anomalies)]
     false = [anomaly for anomaly in anomalies if not any(fault.matches(anomaly) for fault in truth.faults)]

@@ -39,6 +39,9 @@ def test_the_demo_loses_nothing_counts_nothing_twice_and_finds_the_recorded_fail
     assert result["false_alarms"] == 0, result["details"]
     assert result["recorded_failure_found"] is True, result
     assert result["notifications"] >= 1, result
+    assert result["incident"] == dict.fromkeys(("told_by_mail", "acknowledged", "resolved", "handed_over"), True), (
+        result
+    )
 
 
 def test_every_question_of_grafana_has_an_answer_on_the_demos_data(demo: dict[str, Any], stack: Stack) -> None:
