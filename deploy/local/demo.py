@@ -112,12 +112,13 @@ def p95(values: list[float]) -> float | None:
 
 
 def settle(truth: oracle.Truth, demo: Demo) -> None:
-    """Waits, bounded, until every acknowledged reading is stored and every window has closed."""
+    """Waits, bounded, until every acknowledged reading is stored, every window closed and the shift's incident over."""
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:
         oracle.check_rejects(truth, demo.store)
         checked = oracle.check_readings(truth, demo.store) | oracle.check_windows(truth, demo.store)
-        if not checked["missing"] and not checked["windows_wrong"]:
+        handled = all(demo.shift.report(demo.notifications()).values())
+        if handled and not checked["missing"] and not checked["windows_wrong"]:
             return
         time.sleep(2)
 
