@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fieldstream_central.alarms.life import alarm_id_of, members_of
+from fieldstream_central.alarms.life import Episodes, alarm_id_of, members_of
 
 JOIN_MS = 60_000
 DETECTOR, GATEWAY = "incident", "gateway"
 SEVERITIES = ("info", "warning", "critical")
+_EPISODES_KEPT = 500_000
 _NAMED = 5  # members that the reason tells one by one
 _CAUSES = {"gap": "connection", GATEWAY: "connection", "stuck": "sensor", "noise": "sensor", "resolution": "sensor"}
 
@@ -50,7 +51,7 @@ class Incidents:
     """All incidents that stand. `take` every step of topic `anomalies`, then `settle` what is new."""
 
     def __init__(self) -> None:
-        self._detectors: dict[str, str] = {}  # an episode keeps its alarm when a worse detector joins
+        self._episodes = Episodes()
         self._revisions: dict[str, int] = {}
         self._steps: dict[str, Step] = {}  # by anomaly id: what stands, or is over and not settled
         self._unsettled: dict[str, None] = {}  # in the order in which they came
@@ -71,7 +72,9 @@ class Incidents:
         if step["revision"] <= self._revisions.get(anomaly_id, 0):
             return
         self._revisions[anomaly_id] = step["revision"]
-        step = step | {"detector": self._detectors.setdefault(anomaly_id, step["detector"])}
+        if len(self._revisions) > _EPISODES_KEPT:
+            del self._revisions[next(iter(self._revisions))]
+        step = self._episodes.first(step)
         if is_parent(step):
             self._take_parent(step, told=told)
         elif step["state"] == "close":

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 MAX_SHELF_MS = 24 * 3600 * 1000
+_EPISODES_KEPT = 500_000  # more than a plant has in the month that the topic is kept
 
 
 class State(StrEnum):
@@ -166,6 +167,20 @@ class Alarm:
 def alarm_id_of(episode: dict[str, Any]) -> str:
     """The alarm that an episode belongs to."""
     return f"{episode['device_id']}/{episode['metric']}/{episode['detector']}"
+
+
+class Episodes:
+    """Keeps each episode with the alarm of its first step: it takes over the detector of its worst finding."""
+
+    def __init__(self) -> None:
+        self._detectors: dict[str, str] = {}
+
+    def first(self, step: dict[str, Any]) -> dict[str, Any]:
+        """The step with the detector that began its episode."""
+        detector = self._detectors.setdefault(step["anomaly_id"], step["detector"])
+        if len(self._detectors) > _EPISODES_KEPT:
+            del self._detectors[next(iter(self._detectors))]
+        return step if detector == step["detector"] else step | {"detector": detector}
 
 
 def with_episode(alarm: Alarm, step: dict[str, Any]) -> Alarm:

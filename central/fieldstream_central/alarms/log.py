@@ -23,6 +23,7 @@ from fieldstream_central.alarms.life import (
     EPISODE_ACTIONS,
     Action,
     Alarm,
+    Episodes,
     Event,
     RefusedError,
     alarm_id_of,
@@ -63,7 +64,7 @@ class AlarmLog:
         self._readers = {topic.name: RecordReader(self._registry, topic) for topic in (ANOMALIES, ALARMS)}
         self._latching = frozenset(settings.latching)
         self._alarms: dict[str, Alarm] = {}
-        self._detectors: dict[str, str] = {}  # an episode keeps its alarm when a worse detector joins it
+        self._episodes = Episodes()
         self._waiting: dict[str, bool | None] = {}  # our own events on their way: event_id -> whether it holds
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -242,8 +243,7 @@ class AlarmLog:
             if event:
                 self._take(event)
             elif not record["shadow"]:
-                detector = self._detectors.setdefault(record["anomaly_id"], record["detector"])
-                key = alarm_id_of(record | {"detector": detector})
+                key = alarm_id_of(self._episodes.first(record))
                 self._alarms[key] = with_episode(self._known(key), record)
                 for member in members_of(record):
                     self._alarms[member] = with_parent(self._known(member), record)

@@ -129,9 +129,14 @@ class Alerter:
             log.warning("silences of incidents that are over could not be ended: %s", error)
         at = _now_ms()
         posts = [alert(step, self._settings.console, ends_at_ms=at) for step in closed]
-        for key in [key for key in self._escalated if key[0] in incidents]:
-            step = self._escalated.pop(key)
-            posts.append(alert(step, self._settings.console, ends_at_ms=at, receiver=key[1]))
+        self._escalated = {key: step for key, step in self._escalated.items() if key[0] not in incidents}
+        later = {rule.receiver for rule in self._config.escalation}
+        posts += [
+            alert(step, self._settings.console, ends_at_ms=at, receiver=receiver)
+            for step in closed
+            for receiver in sorted(later)
+            if self._ledger.was_told(receiver, incident_of(step))
+        ]
         self._alertmanager.post(posts)
 
     def _look(self) -> None:

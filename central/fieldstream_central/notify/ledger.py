@@ -17,7 +17,7 @@ _SLACK = 0.8
 
 
 class Ledger:
-    """One row per receiver and incident."""
+    """One row per channel of a receiver (`on-call/email`) and incident."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ class Ledger:
         last = self.last(receiver, incident)
         if last is None or last[0] != status:
             return True
-        worse = SEVERITIES.index(severity) > SEVERITIES.index(last[1])
+        worse = _rank(severity) > _rank(last[1])
         return status == "firing" and (worse or time.time() - last[2] >= _SLACK * repeat_s)
 
     def note(self, receiver: str, incident: str, status: str, severity: str) -> None:
@@ -55,6 +55,15 @@ class Ledger:
                 (receiver, incident, status, severity, time.time()),
             )
 
+    def was_told(self, receiver: str, incident: str) -> bool:
+        """Whether any channel of a receiver was told of its beginning and not of its end."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT 1 FROM told WHERE status = 'firing' AND incident = ? AND substr(receiver, 1, ?) = ?",
+                (incident, len(receiver) + 1, f"{receiver}/"),
+            ).fetchone()
+        return row is not None
+
     def untold_ends(self, incidents: list[str]) -> set[str]:
         """Of these the ones whose beginning was told to somebody and whose end was not."""
         marks = ",".join("?" * len(incidents))
@@ -64,3 +73,8 @@ class Ledger:
                 incidents,
             ).fetchall()
         return {row[0] for row in rows}
+
+
+def _rank(severity: str) -> int:
+    """Alerts of others may have severities of their own."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else -1

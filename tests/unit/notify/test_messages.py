@@ -87,6 +87,9 @@ def test_the_ledger_says_a_thing_once_and_survives_a_restart(tmp_path: Path) -> 
     assert not due("firing")
     assert due("firing", "critical")
     assert due("firing", repeat_s=0.0)
+    Ledger(tmp_path / "told").note("boss/email", "i1", "firing", "page")
+    assert Ledger(tmp_path / "told").was_told("boss", "i1")
+    assert not Ledger(tmp_path / "told").was_told("bo", "i1")
     assert Ledger(tmp_path / "told").untold_ends(["i1", "i2"]) == {"i1"}
     assert due("resolved")
     Ledger(tmp_path / "told").note("on-call", "i1", "resolved", "warning")
