@@ -83,7 +83,7 @@ def plant_with_console(folder: Path) -> Iterator[tuple[Plant, Chain, str, str]]:
         migrate(store.url)
         api, page = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
         more = f'api = "{api}"\nconsole = "{page}"\napi_tokens_file = "{folder}/none.toml"\n'
-        chain = ending.enter_context(running_chain(plant, folder, settings=more))
+        chain = ending.enter_context(running_chain(plant, folder, store.url, settings=more))
         for program, at in (("api", api_port), ("console", port)):
             code = f"from fieldstream_central.serve.cli import {program}; {program}(port={at})"
             environment = {"FIELDSTREAM_CONFIG": str(chain.settings_file)}
