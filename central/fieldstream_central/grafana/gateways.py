@@ -38,6 +38,38 @@ SELECT n.gateway_id AS gateway, n.state AS state, n.version AS version,
     dateDiff('hour', now64(3), n.expires) / 24 AS certificate_days, n.disk AS disk_free, n.memory AS memory
 FROM ({_NEWEST}) AS n LEFT JOIN ({COMPLETENESS}) AS c ON c.gateway_id = n.gateway_id ORDER BY gateway"""
 
+# As store/audit.py tells it, per epoch: stored and dead letters of all time, what is missing with its places, and
+# places that are in the store twice (of the last day). Only buckets that are not full have their places looked at.
+AUDIT = """
+SELECT gateway_id AS gateway, epoch, greatest(any(sent_to), max(last)) AS accepted, sum(stored_) AS stored,
+    sum(letters_) AS dead_letters, sum(upto - first + 1 - n) AS missing, arrayStringConcat(arrayMap(
+        gap -> if(gap.1 = gap.2, toString(gap.1), concat(toString(gap.1), '-', toString(gap.2))),
+        arraySlice(arraySort(groupArrayArray(gaps)), 1, 20)), ', ') AS missing_places, any(d.twice) AS duplicates
+FROM
+(SELECT b.gateway_id AS gateway_id, b.epoch AS epoch, b.sent_to AS sent_to, p.last AS last, p.stored AS stored_,
+    p.letters AS letters_, greatest(1, b.bucket * 1048576) AS first,
+    least(b.settled, (b.bucket + 1) * 1048576 - 1) AS upto,
+    bitmapSubsetInRange(p.places, toUInt64(first), toUInt64(upto + 1)) AS here, toInt64(bitmapCardinality(here)) AS n,
+    if(n = upto - first + 1, [], arrayMap(pair -> (pair.1 + 1, pair.2 - 1), arrayFilter(pair -> pair.2 > pair.1 + 1,
+        arrayZip(arrayConcat([toUInt64(first - 1)], bitmapToArray(here)),
+            arrayConcat(bitmapToArray(here), [toUInt64(upto + 1)]))))) AS gaps
+ FROM
+ (SELECT gateway_id, epoch, max(last_seq) AS sent_to,
+    maxIf(last_sent_seq, ts <= now64(3) - INTERVAL 20 SECOND) AS settled,
+    arrayJoin(range(toUInt64(intDiv(settled, 1048576)) + 1)) AS bucket
+  FROM fieldstream.gateways_data WHERE ts >= now64(3) - INTERVAL 30 DAY GROUP BY gateway_id, epoch) AS b
+ LEFT JOIN
+ (SELECT gateway_id, epoch, bucket, groupBitmapMergeState(a.places) AS places, bitmapMax(places) AS last,
+    groupBitmapMergeIf(a.places, kind = 'reading') AS stored,
+    groupBitmapMergeIf(a.places, kind = 'dead-letter') AS letters
+  FROM fieldstream.arrived_data AS a GROUP BY gateway_id, epoch, bucket) AS p
+ ON p.gateway_id = b.gateway_id AND p.epoch = b.epoch AND p.bucket = b.bucket) AS each
+LEFT JOIN
+(SELECT gateway_id, epoch, count() - uniqExact(seq) AS twice FROM fieldstream.readings_data FINAL
+ WHERE ts >= now64(3) - INTERVAL 1 DAY GROUP BY gateway_id, epoch) AS d
+ON d.gateway_id = each.gateway_id AND d.epoch = each.epoch
+GROUP BY gateway, epoch ORDER BY gateway, epoch"""
+
 RUNNING = f"SELECT countIf(newest > now64(3) - INTERVAL 30 SECOND) FROM ({_NEWEST})"
 SILENT = f"SELECT countIf(newest <= now64(3) - INTERVAL 30 SECOND) FROM ({_NEWEST})"
 MISSING = f"SELECT sum(missing) FROM ({COMPLETENESS})"
@@ -90,6 +122,14 @@ def board() -> dashboard.Dashboard:
     fleet = column(fleet, "heartbeat_age", colors=((None, GREEN), (15, AMBER), (30, RED)))
     fleet = column(fleet, "hours_left", colors=((None, RED), (4, AMBER), (24, GREEN)))
     fleet = column(fleet, "certificate_days", colors=((None, RED), (7, AMBER), (30, GREEN)))
+    audit = rows(
+        "Audit",
+        "Of each gateway and epoch: accepted, stored, dead letters, missing with its places (seq, at most 20 ranges), "
+        "and places stored twice in the last day. As `fieldstream audit` tells it",
+        AUDIT,
+    )
+    for name in ("missing", "duplicates"):
+        audit = column(audit, name, colors=((None, GREEN), (1, RED)))
     return fill(
         page,
         number("Sending heartbeats", "Within the last 30 s", RUNNING),
@@ -105,6 +145,7 @@ def board() -> dashboard.Dashboard:
             colors=((None, RED), (4, AMBER), (24, GREEN)),
         ),
         fleet,
+        audit,
         course("Waiting in the spool", "Readings without Kafka's confirmation", SPOOL),
         course("Oldest waiting", "How far the uplink is behind", OLDEST, unit="s"),
         bars("Accepted", "Readings and dead letters per interval", ACCEPTED),

@@ -18,6 +18,7 @@ from fieldstream_central.grafana.panels import (
     rows,
     sensor_panel,
 )
+from fieldstream_central.store.corrections import corrections
 
 NEWEST = f"SELECT argMax(value, ts) FROM fieldstream.readings WHERE {SENSOR} AND $__timeFilter_ms(ts)"
 AGE = f"""
@@ -31,6 +32,10 @@ LATE = f"""
 SELECT countIf(stored_at > ts + INTERVAL 1 MINUTE) FROM fieldstream.readings WHERE {SENSOR} AND $__timeFilter_ms(ts)"""
 REPAIRED = f"""
 SELECT count() FROM fieldstream.windows WHERE {SENSOR} AND origin = 'repair' AND $__timeFilter_ms(window_start)"""
+CORRECTED = f"""
+SELECT toUnixTimestamp64Milli(window_start) AS window, toUnixTimestamp64Milli(corrected_at) AS corrected,
+    readings_before, readings, mean_before, mean, min_before, min, max_before, max
+FROM ({corrections(f"{SENSOR} AND $__timeFilter_ms(ts)", 100)})"""
 
 SPREAD = f"""
 WITH (SELECT (min(p.min), max(p.max)) FROM ({course_of(SENSOR)}) AS p) AS ends
@@ -74,6 +79,13 @@ def board() -> dashboard.Dashboard:
     )
     for name in ("started", "ended"):
         alarms = column(alarms, name, unit="dateTimeAsIso")
+    changed = rows(
+        "What late readings changed",
+        "Windows as they were told in time and as they stand, the newest correction first; empty: nothing had come",
+        CORRECTED,
+    )
+    for name in ("window", "corrected"):
+        changed = column(changed, name, unit="dateTimeAsIso")
     late = ((None, GREEN), (1, AMBER))
     return fill(
         page,
@@ -98,6 +110,7 @@ def board() -> dashboard.Dashboard:
         number("Repaired windows", "Computed anew for readings later than ten minutes", REPAIRED, colors=late),
         sensor_panel("Readings", mean_min_max(SENSOR), usual(SENSOR), limits(SENSOR), width=24),
         alarms,
+        changed,
         bars("Readings stored", "Per interval; a hole is a gap in the data", RATE),
         course("Noise", "Standard deviation within the 10 s windows", NOISE),
         histogram("Distribution", "How often the mean lay where", SPREAD, width=24),

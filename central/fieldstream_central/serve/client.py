@@ -4,6 +4,7 @@ from fieldstream_central.serve.client import Fieldstream
 
 plant = Fieldstream("http://127.0.0.1:8000", token="...")
 frame = plant.readings("pump-01", "temperature", hours=24)      # a pandas frame, indexed by time
+plant.polars("readings", "pump-01", "temperature", hours=24)    # the same as a polars frame
 plant.series("pump-01", "temperature", hours=24 * 365, points=500)
 plant.trust("pump-01", "temperature", hours=24)["verdict"]
 for anomaly in plant.anomalies(state="active"):
@@ -20,6 +21,8 @@ import httpx
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
+    import polars
+    import pyarrow  # type: ignore[import-untyped]
 
 
 class ApiRefusedError(Exception):
@@ -28,6 +31,10 @@ class ApiRefusedError(Exception):
     def __init__(self, status: int, title: str, detail: str, field: str | None) -> None:
         self.status, self.title, self.field = status, title, field
         super().__init__(f"{title}: {detail}")
+
+
+class BrokenOffError(Exception):
+    """The answer ended in the middle, as when ClickHouse restarts under it. Ask again."""
 
 
 class Fieldstream:
@@ -39,11 +46,13 @@ class Fieldstream:
 
     def readings(self, device_id: str, metric: str, **when: Any) -> pandas.DataFrame:
         """All readings of a sensor and range."""
-        return self._frame("/api/v1/export/readings", device_id, metric, "ts", when)
+        frame: pandas.DataFrame = self.table("readings", device_id, metric, **when).to_pandas()
+        return frame.set_index("ts")
 
     def windows(self, device_id: str, metric: str, **when: Any) -> pandas.DataFrame:
         """All 10 s windows of a sensor and range."""
-        return self._frame("/api/v1/export/windows", device_id, metric, "window_start", when)
+        frame: pandas.DataFrame = self.table("windows", device_id, metric, **when).to_pandas()
+        return frame.set_index("window_start")
 
     def series(self, device_id: str, metric: str, *, points: int = 500, **when: Any) -> pandas.DataFrame:
         """At most so many points, with the extremes kept."""
@@ -74,6 +83,12 @@ class Fieldstream:
         found: list[dict[str, Any]] = self._get("/api/v1/completeness", {}).json()
         return found
 
+    def polars(self, what: str, device_id: str, metric: str, **when: Any) -> polars.DataFrame:
+        """All `readings` or `windows` of a sensor and range; needs the extra `polars`."""
+        import polars
+
+        return polars.DataFrame(self.table(what, device_id, metric, **when))
+
     def _items(self, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         cursor = None
         while True:
@@ -83,16 +98,18 @@ class Fieldstream:
             if cursor is None:
                 return
 
-    def _frame(self, path: str, device_id: str, metric: str, index: str, when: dict[str, Any]) -> pandas.DataFrame:
+    def table(self, what: str, device_id: str, metric: str, **when: Any) -> pyarrow.Table:
+        """All `readings` or `windows` of a sensor and range as an Arrow table."""
         import pyarrow.ipc  # type: ignore[import-untyped]
 
         query = {"device_id": device_id, "metric": metric, "format": "arrow"} | _span(**when)
-        body = self._get(path, query).content
-        frame: pandas.DataFrame = pyarrow.ipc.open_stream(body).read_all().to_pandas()
-        return frame.set_index(index)
+        return pyarrow.ipc.open_stream(self._get(f"/api/v1/export/{what}", query).content).read_all()
 
     def _get(self, path: str, query: dict[str, Any]) -> httpx.Response:
-        response = self._http.get(path, params=query)
+        try:
+            response = self._http.get(path, params=query)
+        except httpx.RemoteProtocolError as error:
+            raise BrokenOffError(f"the answer to {path} broke off: {error}") from error
         if response.status_code >= 400:
             problem = response.json()
             detail = str(problem.get("detail", ""))

@@ -5,10 +5,13 @@ import csv
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from fieldstream_central.serve.api import models
 from fieldstream_central.serve.api.access import add_token
 from fieldstream_central.serve.api.app import create_app
 from fieldstream_central.serve.api.examples import DEVICE, EXAMPLES, example_of
-from fieldstream_central.serve.client import ApiRefusedError, Fieldstream
+from fieldstream_central.serve.client import ApiRefusedError, BrokenOffError, Fieldstream
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.migrate import migrate
 from fieldstream_central.store.rollup import Rollup
@@ -346,6 +349,42 @@ def test_trust_says_what_is_missing_late_and_doubtful(scene: Scene, api: Api) ->
     assert [gap["seconds"] for gap in found["gaps"]] == [101.0]
     assert found["verdict"] == "fair"
     assert any("101 s" in reason for reason in found["reasons"])
+    assert [span["seconds"] for span in found["clock_suspect_spans"]] == [0.0]
+
+
+def test_trust_says_what_late_readings_changed_from_what_to_what_and_when(scene: Scene, api: Api) -> None:
+    hour = "toStartOfHour(now64(3)) - INTERVAL 3 HOUR"
+    with scene.store.client() as clickhouse:
+        # Twenty seconds in time, then two readings into the first window an hour later, and a window of its own.
+        clickhouse.execute(
+            "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, received_at, stored_after_ds, "
+            f"gateway_id, epoch, seq) SELECT 'corrected', 'm', {hour} + toIntervalMillisecond(number * 1000) AS t, 10, "
+            "t, 5, 'gw-corrected', 1, number + 1 FROM numbers(20)"
+        )
+        for millisecond, value, seq in ((500, 40, 21), (1500, 4, 22), (30_000, 7, 24)):
+            clickhouse.execute(
+                "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, received_at, stored_after_ds, "
+                f"gateway_id, epoch, seq) SELECT 'corrected', 'm', {hour} + toIntervalMillisecond({millisecond}) AS t, "
+                f"{value}, t, 36000, 'gw-corrected', 1, {seq}"
+            )
+        clickhouse.execute(
+            "INSERT INTO fieldstream.gateways_data (gateway_id, epoch, ts, state, started_at, last_seq, last_sent_seq, "
+            f"duplicates_total) SELECT 'gw-corrected', 1, {hour} + toIntervalSecond(number * 60) AS t, 'running', "
+            f"{hour} - INTERVAL 1 DAY, number * 12, number * 12, 100 + number FROM numbers(3)"
+        )
+        start = clickhouse.value(f"SELECT toUnixTimestamp({hour})") * 1000
+    query: dict[str, Any] = {"device_id": "corrected", "metric": "m", "from_": start, "to": start + 3_600_000}
+    found = api.get("/api/v1/trust", **query).json()
+    assert (found["late"], found["corrected_windows"]) == (3, 2)
+    new, changed = found["corrections"]
+    assert (changed["readings_before"], changed["readings"]) == (10, 12)
+    assert [changed[name] for name in ("mean_before", "mean", "min_before", "min", "max_before", "max")] == [
+        *(10, 12, 10, 4, 10, 40)
+    ]
+    assert (new["readings_before"], new["mean_before"], new["mean"]) == (0, None, 7)
+    assert new["corrected_at"] > changed["corrected_at"] > changed["window_start"]
+    (gateway,) = found["gateways"]
+    assert (gateway["accepted"], gateway["missing_ranges"], gateway["duplicates_dropped"]) == (24, [[23, 23]], 2)
 
 
 def test_with_tokens_nothing_is_told_without_one_and_roles_count(scene: Scene, tmp_path: Path) -> None:
@@ -367,11 +406,16 @@ def test_with_tokens_nothing_is_told_without_one_and_roles_count(scene: Scene, t
 
 @pytest.fixture(scope="module")
 def served(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API as a process of its own."""
-    folder = tmp_path_factory.mktemp("api")
+    with api_process(scene.store.url, tmp_path_factory.mktemp("api")) as url:
+        yield url
+
+
+@contextmanager
+def api_process(clickhouse: str, folder: Path) -> Iterator[str]:
+    """The API as a process of its own; its address."""
     port = free_port()
     config = folder / "settings.toml"
-    config.write_text(f'clickhouse = "{scene.store.url}"\napi_tokens_file = "{folder}/none"\n')
+    config.write_text(f'clickhouse = "{clickhouse}"\napi_tokens_file = "{folder}/none"\n')
     program = f"from fieldstream_central.serve.cli import api; api(port={port})"
     process = Process([sys.executable, "-c", program], folder / "log", {"FIELDSTREAM_CONFIG": str(config)})
     url = f"http://127.0.0.1:{port}"
@@ -431,6 +475,7 @@ def test_the_python_client_returns_frames_and_walks_pages(served: str) -> None:
     frame = plant.readings(*FAULTY, hours=0.5, end=end)
     assert len(frame) > 500
     assert str(frame.index.dtype).startswith("datetime64") and frame.index.is_monotonic_increasing
+    assert plant.polars("readings", *FAULTY, hours=0.5, end=end)["value"].to_list() == frame["value"].to_list()
     series = plant.series(*FAULTY, hours=0.5, end=end, points=50)
     assert len(series) <= 50
     assert series["max"].max() == frame["value"].max()
@@ -461,6 +506,49 @@ def test_clickhouse_that_restarts_under_a_question_costs_an_answer_and_no_wrong_
     assert api.get("/api/v1/series", device_id="d", metric="m").json()["points"] == before
     api.close()
     store.process.stop()
+
+
+def test_an_export_under_which_clickhouse_dies_breaks_off_and_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    migrate(store.url)
+    with store.client() as clickhouse:
+        clickhouse.execute(
+            "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, received_at, stored_after_ds) SELECT "
+            "'d', 'm', now64(3) - toIntervalMillisecond(number), number, now64(3), 0 FROM numbers(1500000)"
+        )
+    query = {"device_id": "d", "metric": "m"}
+    with api_process(store.url, tmp_path) as url:
+        got = b""
+        with httpx.stream("GET", f"{url}/api/v1/export/readings", params=query, timeout=30) as answer:  # noqa: SIM117
+            with pytest.raises(httpx.RemoteProtocolError):
+                for piece in answer.iter_raw():
+                    if not got:
+                        store.process.kill()
+                    got += piece
+        assert got.rstrip().endswith(b"this is not all, ask again")
+        assert httpx.get(f"{url}/api/v1/export/readings", params=query).status_code == 503
+        store.start()
+        whole = httpx.get(f"{url}/api/v1/export/readings", params=query, timeout=60)
+        assert len(whole.text.splitlines()) == 1_500_001
+        rows = got.split(b"\r\n# broken off")[0].splitlines()
+        assert whole.content.splitlines()[: len(rows) - 1] == rows[:-1]
+    store.process.stop()
+
+
+def test_the_python_client_tells_an_answer_that_broke_off() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            caller, _ = server.accept()
+            caller.recv(65_536)
+            caller.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+            caller.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(BrokenOffError, match="export/readings broke off"):
+            Fieldstream(f"http://127.0.0.1:{server.getsockname()[1]}").readings("d", "m")
+        thread.join()
 
 
 def test_the_notebook_runs_as_it_stands(served: str, tmp_path: Path) -> None:

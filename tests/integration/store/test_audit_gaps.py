@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fieldstream_central.grafana.gateways import AUDIT
 from fieldstream_central.store.audit import audit, audit_period
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.migrate import migrate
@@ -111,6 +112,32 @@ def test_one_place_shown_twice_is_a_duplicate(clickhouse: ClickHouse) -> None:
     (found,) = audit(clickhouse)
     assert found.duplicates == 1
     assert not found.complete
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["1", "number NOT IN (1, 2, 50, 1048575, 1048576, 2097152, 2499999, 2500000)", "number < 500 OR number > 2200000"],
+)
+def test_the_dashboards_audit_tells_the_same(clickhouse: ClickHouse, where: str) -> None:
+    put(clickhouse, "numbers(1, 2500000)", where)
+    put_dead(clickhouse, [50])
+    put(clickhouse, "numbers(1, 5)", epoch=8)
+    put(clickhouse, "numbers(3, 1)", "1", epoch=8)
+    beat(clickhouse, 2_500_010, 2_500_000)
+    beat(clickhouse, 5, 5, epoch=8)
+    rows = clickhouse.rows(AUDIT)
+    for shown, found in zip(rows, audit(clickhouse), strict=True):
+        names = ("epoch", "accepted", "stored", "missing", "duplicates")
+        assert [shown[name] for name in names] == [getattr(found, name) for name in names]
+        assert shown["dead_letters"] == found.dead_lettered
+        assert places(shown["missing_places"]) == places(
+            ", ".join(f"{first}-{last}" for first, last in found.missing_ranges)
+        )
+
+
+def places(text: str) -> set[int]:
+    ends = [[int(end) for end in one.split("-")] for one in text.split(", ") if one]
+    return {seq for end in ends for seq in range(end[0], end[-1] + 1)}
 
 
 def test_a_past_period_is_judged_by_itself(clickhouse: ClickHouse) -> None:

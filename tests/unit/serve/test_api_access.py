@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fieldstream_central.serve.api.access import Callers, add_token, hash_token, read_tokens
+from fieldstream_central.serve.api.evidence import GatewayTrust, Stretch
 from fieldstream_central.serve.api.trust import judge
 
 
@@ -56,11 +57,21 @@ GAP = {"start": "2026-05-01 00:00:00.000", "end": "2026-05-01 00:01:00.000", "se
     ],
 )
 def test_the_verdict(figures: dict[str, Any], more: dict[str, Any], gaps: list[dict[str, Any]], verdict: str) -> None:
-    found = judge(FIGURES | figures, MORE | more, 1000, gaps, 3600.0)
-    assert found.verdict == verdict
-    assert bool(found.reasons) == (verdict != "good")
+    stretches = [Stretch(**gap) for gap in gaps]
+    found, reasons, _, _ = judge(FIGURES | figures, MORE | more, 1000, gaps=stretches, gateways=[], span_s=3600.0)
+    assert found == verdict
+    assert bool(reasons) == (verdict != "good")
 
 
 def test_without_a_known_period_completeness_is_not_claimed() -> None:
-    found = judge(FIGURES, MORE, None, [], 3600.0)
-    assert (found.expected, found.complete_percent, found.verdict) == (None, None, "good")
+    verdict, _, expected, percent = judge(FIGURES, MORE, None, gaps=[], gateways=[], span_s=3600.0)
+    assert (expected, percent, verdict) == (None, None, "good")
+
+
+def test_a_sensor_whose_gateway_lost_readings_is_not_wholly_trusted() -> None:
+    counts = {"accepted": 100, "stored": 80, "dead_lettered": 0, "missing": 20, "duplicates_dropped": 0}
+    ranges: dict[str, Any] = {"missing_ranges": [(7, 26)], "known_gaps": []}
+    gateway = GatewayTrust.model_validate({"gateway_id": "gw-5", "epoch": 1} | counts | ranges)
+    verdict, reasons, _, _ = judge(FIGURES, MORE, 1000, gaps=[], gateways=[gateway], span_s=3600.0)
+    assert verdict == "fair"
+    assert reasons == ["20 readings of all that gw-5 accepted have not arrived"]

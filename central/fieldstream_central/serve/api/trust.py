@@ -1,58 +1,64 @@
 """The trust sign: for one sensor and range, how far its figures can be relied on, and why not."""
 
-from typing import Any, Literal
+import asyncio
+from typing import Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
+from fieldstream_central.serve.api import evidence
+from fieldstream_central.serve.api.evidence import SENSOR, Correction, GatewayTrust, Stretch
 from fieldstream_central.serve.api.measurements import must_be_known, store_of
 from fieldstream_central.serve.api.models import Row
 from fieldstream_central.serve.api.params import DeviceId, Metric, SpanParam
+from fieldstream_central.serve.store import StoreReader
+from fieldstream_central.store.corrections import LATE_S
 
 router = APIRouter()
+Answer = TypeVar("Answer")
+Verdict = Literal["good", "fair", "poor", "no data"]
 
 _GOOD_PERCENT, _FAIR_PERCENT = 99.0, 90.0
-_SHOWN_GAPS = 20
-
-
-class Gap(Row):
-    """A span without readings."""
-
-    start: str
-    end: str
-    seconds: float
 
 
 class Trust(Row):
     """The verdict and what it rests on."""
 
-    verdict: Literal["good", "fair", "poor", "no data"]
+    verdict: Verdict
     reasons: list[str] = Field(description="in words; empty when all is well")
     readings: int
     expected: int | None = Field(description="by the sensor's usual period; null when it is not known")
     complete_percent: float | None
     late: int = Field(description="stored more than a minute after they were measured")
+    corrected_windows: int = Field(description="10 s windows that late readings changed after they were first told")
+    corrections: list[Correction] = Field(description="the newest, at most 20: what changed, from what to what, when")
     repaired_windows: int = Field(description="windows computed anew for readings that came too late for the stream")
     doubtful: int = Field(description="of quality uncertain or bad, as the device or the gateway judged")
     clock_suspect: int = Field(description="whose event time was absent, absurd or ahead and was replaced")
+    clock_suspect_spans: list[Stretch] = Field(description="the newest, at most 20")
     stuck_episodes: int
-    gaps: list[Gap] = Field(description="the longest, at most 20, longer than five periods")
+    stuck_spans: list[Stretch] = Field(description="the newest, at most 20")
+    gaps: list[Stretch] = Field(description="without readings: the longest, at most 20, longer than five periods")
+    gateways: list[GatewayTrust] = Field(description="those that the sensor's readings came by, of all their sensors")
     period_ms: int | None
 
 
 _FIGURES = """
-SELECT count() AS readings, countIf(stored_at > ts + INTERVAL 1 MINUTE) AS late,
+SELECT count() AS readings, countIf(stored > ts + INTERVAL {late_s:UInt32} SECOND) AS late,
     countIf(quality != 'good') AS doubtful, countIf(bitAnd(flags, 7) != 0) AS clock_suspect,
-    quantileExact(0.5)(step) AS usual_ms
-FROM (SELECT *, toUnixTimestamp64Milli(ts) - lagInFrame(toUnixTimestamp64Milli(ts), 1, toUnixTimestamp64Milli(ts))
-        OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS step FROM fieldstream.readings WHERE SENSOR)
+    quantileExact(0.5)(step) AS usual_ms, arraySort(groupUniqArray(gateway_id)) AS gateways
+FROM (SELECT ts, stored_at AS stored, quality, flags, gateway_id,
+        toUnixTimestamp64Milli(ts) - lagInFrame(toUnixTimestamp64Milli(ts), 1, toUnixTimestamp64Milli(ts))
+        OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS step
+    FROM fieldstream.readings_data FINAL WHERE SENSOR)
 """
 _GAPS = """
 SELECT toString(before) AS start, toString(ts) AS end,
     (toUnixTimestamp64Milli(ts) - toUnixTimestamp64Milli(before)) / 1000 AS seconds FROM
 (SELECT ts, lagInFrame(ts, 1, {from:DateTime64(3)})
     OVER (ORDER BY ts ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
- FROM (SELECT ts FROM fieldstream.readings WHERE SENSOR UNION ALL SELECT least({to:DateTime64(3)}, now64(3))))
+ FROM (SELECT ts FROM fieldstream.readings_data FINAL WHERE SENSOR
+    UNION ALL SELECT least({to:DateTime64(3)}, now64(3))))
 WHERE seconds * 1000 > {longest_ms:UInt64} ORDER BY seconds DESC LIMIT {shown:UInt32}
 """
 _MORE = """
@@ -64,31 +70,70 @@ SELECT
         AND started_at < {to:DateTime64(3)} AND ifNull(ended_at, {to:DateTime64(3)}) >= {from:DateTime64(3)}) AS stuck,
     (SELECT any(period_ms) FROM fieldstream.assets WHERE device_id = device AND metric = what) AS period
 """
-_SENSOR = """device_id = {device_id:String} AND metric = {metric:String}
-    AND ts >= {from:DateTime64(3)} AND ts < {to:DateTime64(3)}"""
 
 
 @router.get("/trust", summary="How far the figures of a sensor and range can be relied on")
 async def trust(request: Request, device_id: DeviceId, metric: Metric, span: SpanParam) -> Trust:
-    """One verdict and its reasons."""
+    """One verdict, its reasons, and what they rest on."""
     store = store_of(request)
     params: dict[str, object] = {"device_id": device_id, "metric": metric} | span.params()
-    (figures,) = await store.rows(_FIGURES.replace("SENSOR", _SENSOR), params)
+    (figures,) = await store.rows(_FIGURES.replace("SENSOR", SENSOR), params | {"late_s": LATE_S})
     if not figures["readings"]:
         await must_be_known(store, device_id, metric)
     (more,) = await store.rows(_MORE, params)
     period = more["period"] or int(figures["usual_ms"] or 0) or None
-    gaps: list[dict[str, Any]] = []
-    if period and figures["readings"]:
-        params |= {"longest_ms": 5 * period, "shown": _SHOWN_GAPS}
-        gaps = await store.rows(_GAPS.replace("SENSOR", _SENSOR), params)
-    return judge(figures, more, period, gaps, span.seconds)
+    (changed, newest), gaps, suspect, stuck, gateways = await asyncio.gather(
+        evidence.corrected(store, params) if figures["late"] else _nothing((0, [])),
+        _gaps(store, params, period) if period and figures["readings"] else _nothing([]),
+        evidence.clock_suspect(store, params) if figures["clock_suspect"] else _nothing([]),
+        evidence.stuck(store, params) if more["stuck"] else _nothing([]),
+        evidence.of_gateways(store, request.app.state.settings.clickhouse, figures["gateways"], span),
+    )
+    verdict, reasons, expected, percent = judge(
+        figures, more, period, gaps=gaps, gateways=gateways, span_s=span.seconds
+    )
+    return Trust(
+        verdict=verdict,
+        reasons=reasons,
+        readings=figures["readings"],
+        expected=expected,
+        complete_percent=percent,
+        late=figures["late"],
+        corrected_windows=changed,
+        corrections=newest,
+        repaired_windows=more["repaired"],
+        doubtful=figures["doubtful"],
+        clock_suspect=figures["clock_suspect"],
+        clock_suspect_spans=suspect,
+        stuck_episodes=more["stuck"],
+        stuck_spans=stuck,
+        gaps=gaps,
+        gateways=gateways,
+        period_ms=period,
+    )
+
+
+async def _nothing(answer: Answer) -> Answer:
+    return answer
+
+
+async def _gaps(store: StoreReader, params: dict[str, object], period: int) -> list[Stretch]:
+    rows = await store.rows(
+        _GAPS.replace("SENSOR", SENSOR), params | {"longest_ms": 5 * period, "shown": evidence.SHOWN}
+    )
+    return [Stretch(**row) for row in rows]
 
 
 def judge(
-    figures: dict[str, Any], more: dict[str, Any], period: int | None, gaps: list[dict[str, Any]], span_s: float
-) -> Trust:
-    """The verdict from the figures."""
+    figures: dict[str, Any],
+    more: dict[str, Any],
+    period: int | None,
+    *,
+    gaps: list[Stretch],
+    gateways: list[GatewayTrust],
+    span_s: float,
+) -> tuple[Verdict, list[str], int | None, float | None]:
+    """The verdict and its reasons, the readings expected, and their share in per cent."""
     readings = int(figures["readings"])
     expected = int(span_s * 1000 // period) if period else None
     percent = min(100.0, round(100 * readings / expected, 2)) if expected else None
@@ -96,7 +141,7 @@ def judge(
     if percent is not None and percent < _GOOD_PERCENT:
         reasons.append(f"only {percent} % of the readings that its period of {period} ms promises")
     if gaps:
-        reasons.append(f"no readings for {gaps[0]['seconds']:.0f} s from {gaps[0]['start']}")
+        reasons.append(f"no readings for {gaps[0].seconds:.0f} s from {gaps[0].start}")
     for name, words in (
         ("doubtful", "readings of doubtful quality"),
         ("clock_suspect", "readings with a replaced time"),
@@ -105,25 +150,17 @@ def judge(
             reasons.append(f"{figures[name]} {words}")
     if more["stuck"]:
         reasons.append(f"{more['stuck']} times stuck at one value")
+    reasons += [
+        f"{one.missing} readings of all that {one.gateway_id} accepted have not arrived"
+        for one in gateways
+        if one.missing
+    ]
     share = (figures["doubtful"] + figures["clock_suspect"]) / readings if readings else 0.0
-    verdict: Literal["good", "fair", "poor", "no data"] = "good"
+    verdict: Verdict = "good"
     if not readings:
         verdict, reasons = "no data", ["no readings in this range"]
     elif (percent is not None and percent < _FAIR_PERCENT) or share > 0.1:
         verdict = "poor"
     elif reasons:
         verdict = "fair"
-    return Trust(
-        verdict=verdict,
-        reasons=reasons,
-        readings=readings,
-        expected=expected,
-        complete_percent=percent,
-        late=figures["late"],
-        repaired_windows=more["repaired"],
-        doubtful=figures["doubtful"],
-        clock_suspect=figures["clock_suspect"],
-        stuck_episodes=more["stuck"],
-        gaps=[Gap(**gap) for gap in gaps],
-        period_ms=period,
-    )
+    return verdict, reasons, expected, percent
