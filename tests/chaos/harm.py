@@ -20,6 +20,7 @@ from chaos.world import World
 
 Hurt = Callable[[World, random.Random], None]
 WINDOW_S = 10
+UNTIL_S = 300.0  # a bound, not a promise: in a storm, three other things are broken at the same time
 
 
 class DrillError(Exception):
@@ -54,7 +55,7 @@ class Drill:
         return ""
 
 
-def until(what: str, true: Callable[[], bool], timeout_s: float) -> None:
+def until(what: str, true: Callable[[], bool], timeout_s: float = UNTIL_S) -> None:
     """Asks until the answer is yes. Raises DrillError."""
     deadline = time.monotonic() + timeout_s
     while not true():

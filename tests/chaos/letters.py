@@ -47,12 +47,12 @@ def replayed(world: World, chance: random.Random) -> None:
     producer.flush(30)
     payload = f"no reading {start}"
     mqtt(world, f"sensors/{device}/level", "-m", payload)
-    until("the readings are dead letters", lambda: len(listed(world, "--gateway", device)) == READINGS, 150)
+    until("the readings are dead letters", lambda: len(listed(world, "--gateway", device)) == READINGS)
 
     def unread() -> list[dict[str, Any]]:
         return [letter for letter in listed(world, "--reason", "not-json") if letter["payload"] == payload]
 
-    until("the message is a dead letter", lambda: len(unread()) == 1, 150)
+    until("the message is a dead letter", lambda: len(unread()) == 1)
     [letter] = unread()
     for arguments in (("--gateway", device), ("--gateway", device, "--again"), (letter["letter_id"],)):
         done = fieldstream(world, "dead-letters", "replay", *arguments)

@@ -72,8 +72,8 @@ def poison(world: World, _chance: random.Random) -> None:
 
     since = "stored_at >= now() - 120"
     poisoned, huge = f"origin = 'pipeline' AND {since}", f"payload_size = {BIG_BYTES} AND {since}"
-    until(f"{expected} poisoned records are dead letters", lambda: letters(poisoned) >= expected, 150)
-    until("10 MB are one dead letter", lambda: letters(huge) == 1, 150)
+    until(f"{expected} poisoned records are dead letters", lambda: letters(poisoned) >= expected)
+    until("10 MB are one dead letter", lambda: letters(huge) == 1)
 
 
 def past(world: World, name: str, ages_s: Sequence[float], chance: random.Random) -> None:
@@ -191,10 +191,10 @@ def gap(world: World, _chance: random.Random) -> None:
     """Records vanish from Kafka before the pipeline has read them: the audit must name them, and somebody be told."""
     world.supervisor.stop("gateway")
     begin = ends(world)
-    until("the pipeline has read all that is there", lambda: read_to(world, begin), 150)
+    until("the pipeline has read all that is there", lambda: read_to(world, begin))
     operate.stop(world.settings, "pipeline")
     world.supervisor.start("gateway")
-    until("the gateway sends again", lambda: sum(ends(world).values()) > sum(begin.values()) + 500, 150)
+    until("the gateway sends again", lambda: sum(ends(world).values()) > sum(begin.values()) + 500)
     upto = ends(world)
     lost = [
         message for message in raw_messages(world, begin) if (message.offset() or 0) < upto[message.partition() or 0]
@@ -222,7 +222,7 @@ def command_says(world: World, seqs: set[int]) -> None:
         ranges = [seq for item in found for first, last in item["missing_ranges"] for seq in range(first, last + 1)]
         return done.returncode == 1 and set(ranges) == seqs and len(ranges) == len(seqs)
 
-    until(f"the audit names exactly the {len(seqs)} numbers that were removed", named, 120)
+    until(f"the audit names exactly the {len(seqs)} numbers that were removed", named)
     until("somebody was told of the gap", lambda: any(
         alert["labels"].get("alertname") == "FieldstreamReadingsMissing"
         for entry in notifications(world) for alert in entry["alerts"]), 240)  # fmt: skip
