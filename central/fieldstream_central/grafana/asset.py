@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders import dashboard
 
-from fieldstream_central.grafana.course import limits, mean_min_max, usual
+from fieldstream_central.grafana.course import course, limits, mean_min_max, usual
 from fieldstream_central.grafana.frame import SENSOR, SqlAnnotations, fill, frame, plant_variables
 from fieldstream_central.grafana.panels import (
     AMBER,
@@ -18,6 +18,7 @@ from fieldstream_central.grafana.panels import (
     timeline,
 )
 from fieldstream_central.grafana.plant import STATES
+from fieldstream_central.store.corrections import LATE_S, NOTABLE
 
 OF_ASSET = "asset_id = ${asset:sqlstring}"
 
@@ -40,21 +41,22 @@ FROM fieldstream.anomalies
 WHERE NOT shadow AND {OF_ASSET} AND started_at <= $__toTime AND (ended_at IS NULL OR ended_at >= $__fromTime)
 ORDER BY time"""
 
+_ITS_SENSORS = f"(device_id, metric) IN (SELECT device_id, metric FROM fieldstream.assets WHERE {OF_ASSET})"
 TRUST = f"""
 SELECT concat(a.device_id, '/', a.metric) AS sensor, a.unit AS unit,
     round(least(100, 100 * c.n * a.period_ms / 1000 / greatest(1, toUnixTimestamp(least($__toTime, now()))
         - toUnixTimestamp($__fromTime))), 2) AS complete_percent,
-    c.n AS readings, c.late AS late, r.repaired AS repaired_windows, c.doubtful AS doubtful,
-    c.clock_suspect AS clock_suspect, s.stuck AS stuck_spans
+    c.n AS readings, d.late AS late, r.repaired AS repaired_windows, d.doubtful AS doubtful,
+    d.clock_suspect AS clock_suspect, s.stuck AS stuck_spans
 FROM fieldstream.assets AS a
-LEFT JOIN (SELECT device_id, metric, count() AS n, countIf(stored_at > ts + INTERVAL 1 MINUTE) AS late,
-        countIf(quality != 'good') AS doubtful, countIf(bitAnd(flags, 7) != 0) AS clock_suspect
-    FROM fieldstream.readings WHERE $__timeFilter_ms(ts)
-        AND (device_id, metric) IN (SELECT device_id, metric FROM fieldstream.assets WHERE {OF_ASSET})
+LEFT JOIN (SELECT device_id, metric, sum(p.count) AS n FROM ({course(_ITS_SENSORS, "device_id, metric, ")}) AS p
     GROUP BY device_id, metric) AS c ON c.device_id = a.device_id AND c.metric = a.metric
+LEFT JOIN (SELECT device_id, metric, countIf(stored_at > ts + INTERVAL {LATE_S} SECOND) AS late,
+        countIf(quality != 'good') AS doubtful, countIf(bitAnd(flags, 7) != 0) AS clock_suspect
+    FROM fieldstream.readings_data FINAL WHERE $__timeFilter_ms(ts) AND {NOTABLE} AND {_ITS_SENSORS}
+    GROUP BY device_id, metric) AS d ON d.device_id = a.device_id AND d.metric = a.metric
 LEFT JOIN (SELECT device_id, metric, count() AS repaired FROM fieldstream.windows
-    WHERE origin = 'repair' AND $__timeFilter_ms(window_start)
-        AND (device_id, metric) IN (SELECT device_id, metric FROM fieldstream.assets WHERE {OF_ASSET})
+    WHERE origin = 'repair' AND $__timeFilter_ms(window_start) AND {_ITS_SENSORS}
     GROUP BY device_id, metric) AS r ON r.device_id = a.device_id AND r.metric = a.metric
 LEFT JOIN (SELECT device_id, metric, count() AS stuck FROM fieldstream.anomalies
     WHERE kind = 'stuck' AND NOT shadow AND started_at <= $__toTime

@@ -9,18 +9,19 @@ from fieldstream_central.store.rollup import LEVELS
 _WINDOW_S = 10
 
 
-def course(where: str) -> str:
-    """SELECT of `at`, mean, min, max, count, stddev of the sensor that `where` names, from the fitting tables."""
+def course(where: str, also: str = "") -> str:
+    """SELECT of `at`, mean, min, max, count, stddev of the sensor that `where` names, from the fitting tables; of
+    several sensors with the columns `also` before them."""
     widths = sorted(width for width, _ in LEVELS)
     coarsest_fit = "multiIf(" + "".join(f"$__interval_s >= {width}, {width}, " for width in reversed(widths)) + "0)"
     return f"""
-    SELECT ts AS at, value AS mean, value AS min, value AS max, 1 AS count, 0. AS stddev FROM fieldstream.readings
+    SELECT {also}ts AS at, value AS mean, value AS min, value AS max, 1 AS count, 0. AS stddev FROM fieldstream.readings
     WHERE $__interval_s < {_WINDOW_S} AND $__timeFilter_ms(ts) AND {where}
     UNION ALL
-    SELECT window_start AS at, mean, min, max, count, stddev FROM fieldstream.windows
+    SELECT {also}window_start AS at, mean, min, max, count, stddev FROM fieldstream.windows
     WHERE $__interval_s >= {_WINDOW_S} AND $__interval_s < {widths[0]} AND $__timeFilter_ms(window_start) AND {where}
     UNION ALL
-    SELECT bucket_start AS at, mean, min, max, count, stddev FROM fieldstream.rollups
+    SELECT {also}bucket_start AS at, mean, min, max, count, stddev FROM fieldstream.rollups
     WHERE width_s = {coarsest_fit} AND $__interval_s >= {widths[0]} AND $__timeFilter_ms(bucket_start) AND {where}"""
 
 

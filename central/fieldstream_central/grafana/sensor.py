@@ -18,7 +18,7 @@ from fieldstream_central.grafana.panels import (
     rows,
     sensor_panel,
 )
-from fieldstream_central.store.corrections import corrections
+from fieldstream_central.store.corrections import LATE_S, NOTABLE, corrections
 
 NEWEST = f"SELECT argMax(value, ts) FROM fieldstream.readings WHERE {SENSOR} AND $__timeFilter_ms(ts)"
 AGE = f"""
@@ -29,7 +29,8 @@ SELECT least(100, 100 * (SELECT sum(p.count) FROM ({course_of(SENSOR)}) AS p)
     * any(period_ms) / 1000 / greatest(1, toUnixTimestamp(least($__toTime, now())) - toUnixTimestamp($__fromTime)))
 FROM fieldstream.assets WHERE {SENSOR}"""
 LATE = f"""
-SELECT countIf(stored_at > ts + INTERVAL 1 MINUTE) FROM fieldstream.readings WHERE {SENSOR} AND $__timeFilter_ms(ts)"""
+SELECT countIf(stored_at > ts + INTERVAL {LATE_S} SECOND) FROM fieldstream.readings_data FINAL
+WHERE {SENSOR} AND $__timeFilter_ms(ts) AND {NOTABLE}"""
 REPAIRED = f"""
 SELECT count() FROM fieldstream.windows WHERE {SENSOR} AND origin = 'repair' AND $__timeFilter_ms(window_start)"""
 CORRECTED = f"""

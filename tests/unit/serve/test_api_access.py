@@ -1,10 +1,13 @@
 """Tokens, roles, limits, the verdict: without a store."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fieldstream_central.serve.api.access import Callers, add_token, hash_token, read_tokens
+from fastapi import Request
+from fieldstream_central.serve.api.access import Callers, Guard, add_token, hash_token, read_tokens
+from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.evidence import GatewayTrust, Stretch
 from fieldstream_central.serve.api.trust import judge
 
@@ -36,6 +39,22 @@ def test_names_that_break_the_file_unknown_roles_and_doubles_are_refused(tmp_pat
     with pytest.raises(ValueError):
         add_token(path, name, role)
     assert [caller.name for caller in read_tokens(path)] == ["grafana"]
+
+
+def test_a_caller_who_asks_too_often_is_slowed_down_and_another_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.toml"
+    tokens = [add_token(path, name, "viewer") for name in ("script", "grafana")]
+    guard = Guard(Callers(path))
+
+    async def ask(token: str, times: int) -> str:
+        headers = [(b"authorization", f"Bearer {token}".encode())]
+        request = Request({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)})
+        return [await guard(request) for _ in range(times)][-1].name
+
+    with pytest.raises(ApiError, match="More than 500 a second") as refused:
+        asyncio.run(ask(tokens[0], 100_000))
+    assert refused.value.status == 429
+    assert asyncio.run(ask(tokens[1], 1)) == "grafana"
 
 
 FIGURES = {"readings": 3600, "late": 0, "doubtful": 0, "clock_suspect": 0}
