@@ -45,7 +45,7 @@ class Mailbox:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd
         """Takes one e-mail."""
         message = email.message_from_bytes(envelope.original_content or b"", policy=email.policy.default)
-        subject = str(message["subject"])
+        subject = str(message["subject"]).strip()  # a long one is folded behind its name
         body = message.get_body(("plain", "html"))
         page = message.get_body(("html",))
         self.add(

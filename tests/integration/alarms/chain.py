@@ -42,7 +42,7 @@ class Sink:
         return "250 kept"
 
     def subjects(self, to: str = "on-call") -> list[str]:
-        return [str(mail["Subject"]) for mail in self.mails if to in str(mail["To"])]
+        return [str(mail["Subject"]).strip() for mail in self.mails if to in str(mail["To"])]
 
 
 @dataclass
