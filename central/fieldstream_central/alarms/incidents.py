@@ -11,11 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fieldstream_central.alarms.life import Episodes, alarm_id_of, members_of
+from fieldstream_central.alarms.life import Episodes, alarm_id_of, members_of, rank
 
 JOIN_MS = 60_000
 DETECTOR, GATEWAY = "incident", "gateway"
-SEVERITIES = ("info", "warning", "critical")
 _EPISODES_KEPT = 500_000
 _NAMED = 5  # members that the reason tells one by one
 _CAUSES = {"gap": "connection", GATEWAY: "connection", "stuck": "sensor", "noise": "sensor", "resolution": "sensor"}
@@ -150,7 +149,7 @@ class Incidents:
         if anomaly_id not in self._unsettled:
             (self._over.add if step["state"] == "close" else self._over.discard)(anomaly_id)
         parent = self._parents.get(self._parent_of.get(alarm_id_of(step), ""))
-        if parent and rank(step) > rank(parent):
+        if parent and rank(step["severity"]) > rank(parent["severity"]):
             self._changed.add(parent["anomaly_id"])
 
     def _take_parent(self, step: Step, *, told: bool = False) -> None:
@@ -221,7 +220,7 @@ class Incidents:
         newest = max(step["detected_at"] for step in (known, *members))
         step = known | {
             "state": "update" if known["revision"] else "open",
-            "severity": max((known, *members), key=rank)["severity"],
+            "severity": max((one["severity"] for one in (known, *members)), key=rank),
             "score": max(one.get("score", 1.0) for one in (known, *members)),
             "detected_at": newest,
             "evidence_end": newest,
@@ -266,11 +265,6 @@ class Incidents:
 
 def _key(step: Step) -> Key:
     return step["site"], asset_of(step), cause_of(step)
-
-
-def rank(step: Step) -> int:
-    """How severe: the higher the worse."""
-    return SEVERITIES.index(step["severity"]) if step["severity"] in SEVERITIES else 0
 
 
 def _numbered(number: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+SEVERITIES = ("info", "warning", "critical")
 MAX_SHELF_MS = 24 * 3600 * 1000
 _EPISODES_KEPT = 500_000  # more than a plant has in the month that the topic is kept
 
@@ -79,6 +80,7 @@ class Event:
     comment: str = ""
     until: int | None = None
     mark: str = ""
+    severity: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Alarm:
     episode: dict[str, Any] | None = None
     acknowledged: Hold | None = None
     acknowledged_episode: str = ""
+    acknowledged_severity: str = ""
     reset_episode: str = ""
     shelf: Hold | None = None
     suppression: Hold | None = None
@@ -137,6 +140,14 @@ class Alarm:
         last = ended_at if incident.ended_at is None else incident.ended_at
         return incident if incident.started_at <= ended_at <= last else None
 
+    @property
+    def told(self) -> bool:
+        """Whether somebody acknowledged its episode as severe as it is: what becomes worse is news."""
+        episode = self.episode or {}
+        if not self.acknowledged_episode or self.acknowledged_episode != episode.get("anomaly_id"):
+            return False
+        return rank(episode["severity"]) <= rank(self.acknowledged_severity or episode["severity"])
+
     def state(self, now_ms: int) -> State:
         """Its state at a time."""
         active = self.episode is not None and self.episode["state"] != "close"
@@ -151,10 +162,9 @@ class Alarm:
             if holds:
                 return state
         episode = self.episode or {}
-        told = self.acknowledged_episode == episode["anomaly_id"]
         if active:
-            return State.ACKNOWLEDGED if told else State.UNACKNOWLEDGED
-        if not told:
+            return State.ACKNOWLEDGED if self.told else State.UNACKNOWLEDGED
+        if not self.told:
             return State.RETURNED_UNACKNOWLEDGED
         latched = episode["severity"] in self.latching and self.reset_episode != episode["anomaly_id"]
         return State.LATCHED if latched else State.CLEARED
@@ -162,6 +172,11 @@ class Alarm:
     def shelved(self, now_ms: int) -> bool:
         """Whether it lies on a shelf; shelves end by themselves."""
         return self.shelf is not None and (self.shelf.until or 0) > now_ms
+
+
+def rank(severity: str) -> int:
+    """How severe: the higher the worse."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else 0
 
 
 def alarm_id_of(episode: dict[str, Any]) -> str:
@@ -240,10 +255,9 @@ def _check_episode(alarm: Alarm, event: Event) -> None:
     current = (alarm.episode or {}).get("anomaly_id")
     if event.anomaly_id != current:
         raise RefusedError(f"episode {event.anomaly_id or '(none)'} is over; the alarm's newest is {current}")
-    told = alarm.acknowledged_episode == current
-    if event.action is Action.ACKNOWLEDGE and told and alarm.acknowledged:
+    if event.action is Action.ACKNOWLEDGE and alarm.told and alarm.acknowledged:
         raise RefusedError(f"{alarm.acknowledged.who} has acknowledged it already")
-    if event.action is Action.RESET and not told:
+    if event.action is Action.RESET and not alarm.told:
         raise RefusedError("it has not been acknowledged; acknowledge it first")
     if event.action is Action.MARK and event.mark not in set(Mark):
         raise RefusedError(f"`mark` must be one of {', '.join(Mark)}")
@@ -261,7 +275,11 @@ def with_event(alarm: Alarm, event: Event) -> Alarm | None:
     changes: dict[str, Any] = {}
     match event.action:
         case Action.ACKNOWLEDGE:
-            changes = {"acknowledged": hold, "acknowledged_episode": event.anomaly_id}
+            changes = {
+                "acknowledged": hold,
+                "acknowledged_episode": event.anomaly_id,
+                "acknowledged_severity": event.severity,
+            }
         case Action.RESET:
             changes = {"reset_episode": event.anomaly_id}
         case Action.SHELVE:

@@ -264,6 +264,7 @@ class AlarmLog:
 
 def _event(alarm: Alarm, action: Action, who: str, **said: Any) -> Event:
     """The next event of an alarm. `said`: its comment, until and mark."""
+    episode = alarm.episode or {}
     return Event(
         event_id=str(uuid.uuid4()),
         alarm_id=alarm.alarm_id,
@@ -271,7 +272,8 @@ def _event(alarm: Alarm, action: Action, who: str, **said: Any) -> Event:
         action=action,
         at=time.time_ns() // 1_000_000,
         who=who,
-        anomaly_id=(alarm.episode or {}).get("anomaly_id", "") if action in EPISODE_ACTIONS else "",
+        anomaly_id=episode.get("anomaly_id", "") if action in EPISODE_ACTIONS else "",
+        severity=episode.get("severity", "") if action is Action.ACKNOWLEDGE else "",
         **said,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SEVERITIES = ("info", "warning", "critical")
+from fieldstream_central.alarms.life import SEVERITIES
 
 
 class NotifyError(Exception):

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from fieldstream_central.notify.config import SEVERITIES
+from fieldstream_central.alarms.life import rank
 
 _KEPT_S = 30 * 86_400
 # A repetition may come a little earlier than its interval after the message before.
@@ -44,7 +44,7 @@ class Ledger:
         last = self.last(receiver, incident)
         if last is None or last[0] != status:
             return True
-        worse = _rank(severity) > _rank(last[1])
+        worse = rank(severity) > rank(last[1])
         return status == "firing" and (worse or time.time() - last[2] >= _SLACK * repeat_s)
 
     def note(self, receiver: str, incident: str, status: str, severity: str) -> None:
@@ -73,8 +73,3 @@ class Ledger:
                 incidents,
             ).fetchall()
         return {row[0] for row in rows}
-
-
-def _rank(severity: str) -> int:
-    """Alerts of others may have severities of their own."""
-    return SEVERITIES.index(severity) if severity in SEVERITIES else -1

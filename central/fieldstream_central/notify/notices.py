@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from fieldstream_central.alarms.incidents import GATEWAY, Step, asset_of, cause_of, incident_of, rank
-from fieldstream_central.alarms.life import alarm_id_of
+from fieldstream_central.alarms.incidents import GATEWAY, Step, asset_of, cause_of, incident_of
+from fieldstream_central.alarms.life import alarm_id_of, rank
 
 TELLING_S = 10.0  # Alertmanager's group_wait and group_interval lie below; it has notified of what it took so long ago
 REMEMBERED_S = 120.0  # an end posted so recently may have been lost with a killed Alertmanager
@@ -71,7 +71,11 @@ class Notices:
 
     def openings(self, steps: Iterable[Step]) -> list[Step]:
         """Those that Alertmanager does not know of, or not to be so severe."""
-        return [step for step in steps if (known := self.known(step)) is None or rank(step) > rank(known)]
+        return [
+            step
+            for step in steps
+            if (known := self.known(step)) is None or rank(step["severity"]) > rank(known["severity"])
+        ]
 
     def known(self, step: Step) -> Step | None:
         """The incident as Alertmanager knows it."""

@@ -18,10 +18,10 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 
 from fieldstream_central.alarms.incidents import incident_of
-from fieldstream_central.alarms.life import ASIDE, Alarm
+from fieldstream_central.alarms.life import ASIDE, Alarm, rank
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
 from fieldstream_central.notify.channels import ChannelError, send
-from fieldstream_central.notify.config import SEVERITIES, NotifyConfig, NotifyError
+from fieldstream_central.notify.config import NotifyConfig, NotifyError
 from fieldstream_central.notify.ledger import Ledger
 from fieldstream_central.notify.message import Message, Messages
 from fieldstream_central.notify.render import Renderer
@@ -83,7 +83,7 @@ class Receivers:
         incident = payload.get("commonLabels", {}).get("incident", "")
         if not incident:  # of the system itself: each alert that is new or over
             return [self._messages.of_alert(one, one["status"]) for one in alerts]
-        alert = max(firing or alerts, key=lambda one: _rank(one["labels"].get("severity", "")))
+        alert = max(firing or alerts, key=lambda one: rank(one["labels"].get("severity", "")))
         status = "firing" if firing else "resolved"
         if alert["labels"]["alertname"] == TEST:
             return [self._messages.of_alert(alert | {"fingerprint": incident}, status)]
@@ -135,10 +135,6 @@ class Receivers:
             return "it had been sent"
         self._outcomes[key] = f"{name}: {'; '.join(answers)} ({status})"
         return self._outcomes[key]
-
-
-def _rank(severity: str) -> int:
-    return SEVERITIES.index(severity) if severity in SEVERITIES else -1
 
 
 def make_app(receivers: Receivers) -> FastAPI:

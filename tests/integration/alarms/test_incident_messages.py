@@ -87,11 +87,13 @@ def test_what_is_shelved_is_not_told_and_what_gets_worse_is_told_again(
     people.perform(shelved, Action.SHELVE, "ann", comment="valve", until=time.time_ns() // 1_000_000 + 600_000)
     plant.episode("shelf-1", "close", revision=2, device="shelved")
     plant.episode("shelf-2", device="shelved", started_at=time.time_ns() // 1_000_000)
-    plant.episode("worse", device="worse")
+    worse = plant.episode("worse", device="worse")
     eventually(lambda: told(chain, "worse"))
+    people.perform(worse, Action.ACKNOWLEDGE, "ann")
     plant.episode("worse", "update", revision=2, device="worse", severity="critical", kind="limit-high-high")
-    eventually(lambda: len(told(chain, "worse")) == 2)
+    eventually(lambda: len(told(chain, "worse")) == 2, what="what ann saw was a warning")
     assert told(chain, "worse")[1].startswith("[CRITICAL]")
+    people.perform(worse, Action.ACKNOWLEDGE, "ann")
     assert len(told(chain, "shelved")) == 1
 
 

@@ -65,7 +65,8 @@ class AlarmLife(RuleBasedStateMachine):
     def act(self, action: Action, *, allowed: bool, who: str = "ann", **fields: Any) -> None:
         about = action in EPISODE_ACTIONS
         event = Event("e", self.alarm.alarm_id, self.alarm.revision + 1, action, self.now, who,
-                      anomaly_id=f"a{self.episodes}" if about else "", **fields)  # fmt: skip
+                      anomaly_id=f"a{self.episodes}" if about else "",
+                      severity="critical" if self.severe else "warning", **fields)  # fmt: skip
         if not allowed:
             with pytest.raises(RefusedError):
                 check(self.alarm, event)
@@ -83,6 +84,12 @@ class AlarmLife(RuleBasedStateMachine):
         self.came_within, self.marks = False, {}
         self.now += 1
         self.began = self.now
+        self.tell()
+
+    @rule()
+    @precondition(lambda self: self.active and not self.severe)
+    def condition_gets_worse(self) -> None:
+        self.severe, self.told = True, False  # nobody has acknowledged that
         self.tell()
 
     @rule()

@@ -216,7 +216,6 @@ def shown(alarm: Alarm, now_ms: int) -> AlarmOut:
     episode: dict[str, Any] = alarm.episode or {}
     device, _, rest = alarm.alarm_id.partition("/")
     shelf = alarm.shelf if alarm.shelved(now_ms) else None
-    current = alarm.acknowledged_episode and alarm.acknowledged_episode == episode.get("anomaly_id")
     return AlarmOut(
         alarm_id=alarm.alarm_id,
         state=alarm.state(now_ms),
@@ -227,7 +226,7 @@ def shown(alarm: Alarm, now_ms: int) -> AlarmOut:
         **{name: episode.get(name, "") for name in ("asset_id", "site", "area", "severity", "kind", "reason")},
         started_at=episode.get("started_at"),
         ended_at=episode.get("ended_at"),
-        acknowledged=_held(alarm.acknowledged if current else None),
+        acknowledged=_held(alarm.acknowledged if alarm.told else None),
         shelf=_held(shelf),
         suppression=_held(alarm.suppression),
         out_of_service=_held(alarm.service),
