@@ -42,7 +42,17 @@ class Feed:
         self._uncommitted = False
 
     def start(self) -> None:
-        """Begins at the beginning; what was committed had been told. Raises KafkaException."""
+        """Begins at the beginning; what was committed had been told. Waits for Kafka."""
+        while True:
+            try:
+                self._begin()
+            except KafkaException as error:
+                log.warning("the alerter waits for Kafka: %s", error)
+                time.sleep(2)
+            else:
+                return
+
+    def _begin(self) -> None:
         partitions = [TopicPartition(ANOMALIES.name, number) for number in range(ANOMALIES.partitions)]
         self._committed = {p.partition: p.offset for p in self._consumer.committed(partitions, timeout=60)}
         for place in partitions:
