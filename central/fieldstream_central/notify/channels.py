@@ -13,10 +13,18 @@ from fieldstream_central.notify.config import Receiver, Smtp
 from fieldstream_central.notify.render import Rendered
 
 TIMEOUT_S = 10.0
+_http = httpx.Client(timeout=TIMEOUT_S)  # one for all: making one costs more than a message
 
 
 class ChannelError(Exception):
     """A channel did not take the message; says which and why, without its secret address."""
+
+
+def channel_names(receiver: Receiver) -> list[str]:
+    """The channels of a receiver by names that are not their secret addresses."""
+    urls = {"slack": receiver.slack, "teams": receiver.teams, "webhook": receiver.webhook}
+    names = [f"{channel} {number}" for channel, given in urls.items() for number in range(1, len(given) + 1)]
+    return [*names, "email"] if receiver.email else names
 
 
 def send(
@@ -51,22 +59,16 @@ def send(
 def _channels(
     receiver: Receiver, smtp: Smtp, rendered: Rendered, message_id: str, payload: dict[str, Any]
 ) -> dict[str, Callable[[], str]]:
-    """How each channel is sent to, by a name that is not its secret address."""
-    plain = payload | {"message": rendered.webhook}
-    found: dict[str, Callable[[], str]] = {}
-    for channel, urls, body in (
-        ("slack", receiver.slack, rendered.slack),
-        ("teams", receiver.teams, rendered.teams),
-        ("webhook", receiver.webhook, plain),
-    ):
-        found |= {f"{channel} {number}": partial(_post, url, body) for number, url in enumerate(urls, 1)}
-    if receiver.email:
-        found["email"] = partial(_mail, receiver.email, smtp, rendered, message_id)
-    return found
+    """How each channel is sent to, by its name."""
+    ways = [partial(_post, url, rendered.slack) for url in receiver.slack]
+    ways += [partial(_post, url, rendered.teams) for url in receiver.teams]
+    ways += [partial(_post, url, payload | {"message": rendered.webhook}) for url in receiver.webhook]
+    ways += [partial(_mail, receiver.email, smtp, rendered, message_id)] if receiver.email else []
+    return dict(zip(channel_names(receiver), ways, strict=True))
 
 
 def _post(url: str, body: dict[str, Any]) -> str:
-    return f"HTTP {httpx.post(url, json=body, timeout=TIMEOUT_S).raise_for_status().status_code}"
+    return f"HTTP {_http.post(url, json=body).raise_for_status().status_code}"
 
 
 def mail(to: tuple[str, ...], smtp: Smtp, rendered: Rendered, message_id: str) -> EmailMessage:

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
-
 from fieldstream_central.alarms.incidents import DETECTOR, GATEWAY, Step, asset_of, cause_of, incident_of, is_parent
 from fieldstream_central.alarms.life import Alarm, members_of
 from fieldstream_central.notify.config import NotifyConfig
@@ -82,6 +80,7 @@ class Messages:
 
     def __init__(self, settings: Settings, config: NotifyConfig, key: bytes, find: Callable[[str], Alarm]) -> None:
         self._settings, self._config, self._key, self._find = settings, config, key, find
+        self._store = ClickHouse(settings.clickhouse, timeout_s=_STORE_S)
 
     def of(self, alarm: Alarm, status: str, *, receiver: str = "", escalated: bool = False) -> Message:
         """The message of an alarm that has had an episode."""
@@ -114,7 +113,7 @@ class Messages:
             anomaly_ids=tuple(one["anomaly_id"] for one in (step, *(m.episode for m in members)) if one),
         )
 
-    def of_alert(self, alert: dict[str, Any], status: str) -> Message:
+    def of_alert(self, alert: dict[str, Any], status: str, incident: str) -> Message:
         """The message of an alert about the system itself, of Prometheus or Grafana."""
         notes, labels = alert.get("annotations", {}), alert.get("labels", {})
         name = labels.get("alertname", "alert")
@@ -125,7 +124,7 @@ class Messages:
             reason=notes.get("description", ""),
             since=moment(datetime.fromisoformat(alert["startsAt"]).timestamp() * 1000) if "startsAt" in alert else "",
             links=Links(runbook=notes.get("runbook_url") or f"{self._config.runbooks}/{name}"),
-            incident=alert.get("fingerprint", name),
+            incident=incident,
         )
 
     def _links(self, alarm: Alarm, receiver: str) -> Links:
@@ -160,11 +159,10 @@ class Messages:
             **{"anomaly_id": step["anomaly_id"], "started_at": step["started_at"], "most": _SHOWN_SIMILAR},
         }
         try:
-            with ClickHouse(self._settings.clickhouse, timeout_s=_STORE_S) as store:
-                similar = store.rows(_SIMILAR, about)
-                units = store.rows(_UNIT, about) if step["metric"] else []
-                marks = store.rows(_MARKS, about)
-        except (ClickHouseError, httpx.HTTPError):
+            similar = self._store.rows(_SIMILAR, about)
+            units = self._store.rows(_UNIT, about) if step["metric"] else []
+            marks = self._store.rows(_MARKS, about)
+        except ClickHouseError:
             return "", None, ""
         told = tuple(
             f"{moment(int(one['started_at']))}"

@@ -8,6 +8,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from fieldstream_central.alarms.incidents import incident_of
 from fieldstream_central.alarms.life import ASIDE, Alarm, rank
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
-from fieldstream_central.notify.channels import ChannelError, send
+from fieldstream_central.notify.channels import ChannelError, channel_names, send
 from fieldstream_central.notify.config import NotifyConfig, NotifyError
 from fieldstream_central.notify.ledger import Ledger
 from fieldstream_central.notify.message import Message, Messages
@@ -34,6 +36,16 @@ log = logging.getLogger("fieldstream.notify")
 SENT = Counter("fieldstream_notifications_sent_total", "Messages sent", ["receiver", "status"])
 FAILED = Counter("fieldstream_notifications_failed_total", "Attempts of a message that a channel did not take")
 REPEATED = Counter("fieldstream_notifications_repeated_total", "Messages that had been sent already and were dropped")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is to be said; `make` writes it out, which costs more than to see that it was said already."""
+
+    incident: str
+    status: str
+    severity: str
+    make: Callable[[], Message]
 
 
 class Receivers:
@@ -58,8 +70,8 @@ class Receivers:
         """One group of alerts. Raises NotifyError, ChannelError or AlarmsAwayError: then it is to be sent again."""
         said = []
         with self._locks[name]:  # the ledger is looked at and written as one
-            for message in self._messages_of(name, payload):
-                said.append(self._send(name, message, payload))
+            for one in self._said(name, payload):
+                said.append(self._send(name, one, payload))
         return "; ".join(said) or "nothing to say"
 
     def heartbeat(self) -> None:
@@ -77,26 +89,31 @@ class Receivers:
         """Whether there is such a receiver."""
         return name in self._config.receivers
 
-    def _messages_of(self, name: str, payload: dict[str, Any]) -> list[Message]:
+    def _said(self, name: str, payload: dict[str, Any]) -> list[Said]:
         alerts = payload["alerts"]
         firing = [one for one in alerts if one["status"] == "firing"]
         incident = payload.get("commonLabels", {}).get("incident", "")
         if not incident:  # of the system itself: each alert that is new or over
-            return [self._messages.of_alert(one, one["status"]) for one in alerts]
+            return [self._of_alert(one, one["status"], one["fingerprint"]) for one in alerts]
         alert = max(firing or alerts, key=lambda one: rank(one["labels"].get("severity", "")))
         status = "firing" if firing else "resolved"
         if alert["labels"]["alertname"] == TEST:
-            return [self._messages.of_alert(alert | {"fingerprint": incident}, status)]
+            return [self._of_alert(alert, status, incident)]
         alarm = self._find(alert["annotations"], incident)
         step = alarm.episode
         if step is None or incident_of(step) != incident:  # too old for the topic
-            return [self._messages.of_alert(alert | {"fingerprint": incident}, status)]
+            return [self._of_alert(alert, status, incident)]
         if status == "resolved" and step["state"] != "close":
             return []  # it goes on, under other labels: it has become worse
         if alarm.state(time.time_ns() // 1_000_000) in ASIDE:
             return []  # set aside while the message was on its way
         escalated = bool(alert["labels"].get("receiver"))
-        return [self._messages.of(alarm, status, receiver=name, escalated=escalated)]
+        make = partial(self._messages.of, alarm, status, receiver=name, escalated=escalated)
+        return [Said(incident, status, step["severity"], make)]
+
+    def _of_alert(self, alert: dict[str, Any], status: str, incident: str) -> Said:
+        severity = alert["labels"].get("severity", "warning")
+        return Said(incident, status, severity, partial(self._messages.of_alert, alert, status, incident))
 
     def _find(self, notes: dict[str, str], incident: str) -> Alarm:
         """The alarm; the alerter may be ahead of the log by a moment."""
@@ -108,31 +125,31 @@ class Receivers:
                 return alarm
             time.sleep(0.05)
 
-    def _send(self, name: str, message: Message, payload: dict[str, Any]) -> str:
-        key, status = message.incident, message.status
+    def _send(self, name: str, said: Said, payload: dict[str, Any]) -> str:
+        key, status = said.incident, said.status
         repeat_s = self._config.repeat_minutes * 60
 
         def due(channel: str) -> bool:
-            return self._ledger.is_due(f"{name}/{channel}", key, status, message.severity, repeat_s)
+            return self._ledger.is_due(f"{name}/{channel}", key, status, said.severity, repeat_s)
 
         def sent(channel: str) -> None:
-            self._ledger.note(f"{name}/{channel}", key, status, message.severity)
+            self._ledger.note(f"{name}/{channel}", key, status, said.severity)
             SENT.labels(name, status).inc()
 
-        # The same for each attempt at the same message, another for a repetition.
-        identity = f"{name}/{key}/{status}/{message.severity}/{time.time() // repeat_s}"
-        message_id = f"<{hashlib.sha256(identity.encode()).hexdigest()[:32]}@fieldstream>"
         receiver, smtp, told = self._config.receivers[name], self._config.smtp, payload | {"status": status}
+        if not any(map(due, channel_names(receiver))):
+            REPEATED.inc()
+            return "it had been sent"
+        # The same for each attempt at the same message, another for a repetition.
+        identity = f"{name}/{key}/{status}/{said.severity}/{time.time() // repeat_s}"
+        message_id = f"<{hashlib.sha256(identity.encode()).hexdigest()[:32]}@fieldstream>"
         try:
-            rendered = self._renderer.render(message)
+            rendered = self._renderer.render(said.make())
             answers = send(receiver, smtp, rendered, message_id, told, due=due, sent=sent)
         except (ChannelError, NotifyError) as error:
             FAILED.inc()
             self._outcomes[key] = f"{name}: FAILED: {error}"
             raise
-        if not answers:
-            REPEATED.inc()
-            return "it had been sent"
         self._outcomes[key] = f"{name}: {'; '.join(answers)} ({status})"
         return self._outcomes[key]
 
