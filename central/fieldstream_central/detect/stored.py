@@ -16,18 +16,19 @@ _COLUMNS = ", ".join(
 _QUERY = f"""
 SELECT {_COLUMNS} FROM fieldstream.windows
 WHERE window_start >= fromUnixTimestamp64Milli({{start:Int64}})
-  AND window_start < fromUnixTimestamp64Milli({{end:Int64}})
+  AND window_start < fromUnixTimestamp64Milli({{end:Int64}}) AND {{asset:String}} IN ('', asset_id)
 ORDER BY window_end, device_id, metric
 """  # noqa: S608 - made of field names only
 
 
 @dataclass(frozen=True)
 class StoredRange:
-    """Windows that begin in [start, end). `url` is ClickHouse's HTTP interface."""
+    """Windows that begin in [start, end), of all assets or of one. `url` is ClickHouse's HTTP interface."""
 
     url: str
     start: datetime
     end: datetime
+    asset_id: str = ""
 
     def windows(self) -> Iterator[Window]:
         """The windows at their latest revision, an hour at a time. Raises ClickHouseError."""
@@ -35,7 +36,7 @@ class StoredRange:
             at_ms, end_ms = (round(moment.timestamp() * 1000) for moment in (self.start, self.end))
             while at_ms < end_ms:
                 until = min(at_ms + SLICE_MS, end_ms)
-                for row in store.rows(_QUERY, {"start": at_ms, "end": until}, _SETTINGS):
+                for row in store.rows(_QUERY, {"start": at_ms, "end": until, "asset": self.asset_id}, _SETTINGS):
                     yield Window.from_record(row | {name: int(row[f"{name}_ms"]) for name in _TIMES})
                 at_ms = until
 

@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from fieldstream_central.alarms.log import AlarmLog
 from fieldstream_central.serve.api import (
     alarms,
+    detection,
     errors,
     events,
     export,
@@ -68,7 +69,11 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.alarms = AlarmLog(settings)
         app.state.alarms.start()
         app.state.work = maintenance.WorkFeed(settings)
+        app.state.comparisons = {}
+        app.state.trial = None
         yield
+        if app.state.trial is not None:
+            app.state.trial.cancel()
         await asyncio.to_thread(app.state.alarms.stop)
         await asyncio.to_thread(app.state.work.close)
         await app.state.store.close()
@@ -89,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     guard = Guard(Callers(settings.api_tokens_file))
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
     shift = (alarms, "alarms"), (incidents, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
-    for part, tag in (*parts, (letters, "events"), (plant, "plant"), *shift):
+    for part, tag in (*parts, (letters, "events"), (detection, "detection"), (plant, "plant"), *shift):
         dependencies = [Depends(guard)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 

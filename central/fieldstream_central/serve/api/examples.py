@@ -26,6 +26,8 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "/api/v1/completeness": ({}, {}),
     "/api/v1/alarms/feedback": ({}, {}),
     "/api/v1/caller": ({}, {}),
+    "/api/v1/detection/settings": ({}, {}),
+    "/api/v1/detection/comparisons": ({}, {}),
     "/api/v1/handover": ({}, {"site": "north"}),
     "/api/v1/alarm-health": ({}, {"operators": "2"}),
     "/healthz": ({}, {}),

@@ -22,6 +22,7 @@ log = logging.getLogger("fieldstream.console")
 _EVERY_S = 1.0
 _IDLE_EVERY_S = 4.0
 _METRICS_EVERY_S = 2.0
+_ASSETS_EVERY_S = 3.0
 _AUDIT_EVERY_S = 5.0
 _SENSORS_EVERY_S = 10.0
 _SPARK_SAMPLES = 90
@@ -51,6 +52,30 @@ SELECT device_id, metric, any(label) AS label, any(unit) AS unit, any(asset_id) 
  WHERE stored_at > now64(3) - INTERVAL 1 DAY AND asset_id = '')
 GROUP BY device_id, metric ORDER BY asset_id, device_id, metric
 """
+# An asset's sensors by the registry, which of them reported in the last two minutes, and the alarms that hold.
+_ASSETS = """
+SELECT s.site AS site, s.area AS area, s.asset_id AS asset_id, any(s.asset_type) AS asset_type, count() AS sensors,
+    countIf(w.n > 0) AS reporting, any(e.critical) AS critical, any(e.warning) AS warning, any(e.info) AS info,
+    any(e.reason) AS reason
+FROM fieldstream.assets AS s
+LEFT JOIN (SELECT device_id, metric, count() AS n FROM fieldstream.windows_data
+    WHERE stored_at > now64(3) - INTERVAL 2 MINUTE GROUP BY device_id, metric) AS w
+    ON w.device_id = s.device_id AND w.metric = s.metric
+LEFT JOIN (SELECT asset_id, countIf(severity = 'critical') AS critical, countIf(severity = 'warning') AS warning,
+        countIf(severity = 'info') AS info,
+        argMin(reason, indexOf(['critical', 'warning', 'info'], toString(severity))) AS reason
+    FROM fieldstream.anomalies_data FINAL WHERE NOT shadow AND state != 'close' GROUP BY asset_id) AS e
+    ON e.asset_id = s.asset_id
+WHERE s.asset_id != '' GROUP BY site, area, asset_id ORDER BY site, area, asset_id
+"""
+_GATEWAYS = """
+SELECT * EXCEPT (counts, gaps), (toUnixTimestamp64Milli(now64(3)) - toUnixTimestamp64Milli(ts)) / 1000 AS age_s,
+    if(certificate_expires_at IS NULL, NULL, dateDiff('day', now64(3), assumeNotNull(certificate_expires_at)))
+        AS certificate_days
+FROM fieldstream.gateways_data AS g FINAL
+WHERE (g.gateway_id, g.ts) IN (SELECT gateway_id, max(ts) FROM fieldstream.gateways_data GROUP BY gateway_id)
+ORDER BY gateway_id
+"""
 _LETTERS = "SELECT count() AS n FROM fieldstream.dead_letters_data WHERE stored_at > now64(3) - INTERVAL 1 DAY"
 
 
@@ -62,6 +87,8 @@ class Board:
     rates: dict[str, deque[float | None]] = field(default_factory=dict)
     alarms: list[dict[str, Any]] = field(default_factory=list)
     sensors: list[dict[str, Any]] = field(default_factory=list)
+    assets: list[dict[str, Any]] = field(default_factory=list)
+    gateways: list[dict[str, Any]] = field(default_factory=list)
     notifications: list[dict[str, Any]] | None = None
     completeness: list[Completeness] = field(default_factory=list)
     newest_age_s: float | None = None
@@ -84,6 +111,7 @@ class Gatherer:
     def __init__(self, settings: Settings) -> None:
         self.board = Board()
         self.store = StoreReader(settings.clickhouse)
+        self.clickhouse_url = settings.clickhouse
         self._settings = settings
         self._http = httpx.AsyncClient(timeout=2.0, trust_env=False)
         self._due: dict[str, float] = {}
@@ -131,7 +159,10 @@ class Gatherer:
             if not board.sensors or self._is_due("sensors", _SENSORS_EVERY_S):
                 board.sensors = await self.store.rows(_SENSORS)
                 board.dead_letters = (await self.store.rows(_LETTERS))[0]["n"]
+            if self._is_due("assets", _ASSETS_EVERY_S):
+                board.assets = await self.store.rows(_ASSETS)
             if self._is_due("audit", _AUDIT_EVERY_S):
+                board.gateways = await self.store.rows(_GATEWAYS)
                 board.completeness = await asyncio.to_thread(_audit, self._settings.clickhouse)
         except ClickHouseError as error:
             if not board.store_problem:

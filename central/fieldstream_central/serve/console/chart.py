@@ -23,14 +23,15 @@ class Theme:
     warning: str
     info: str
     surface: str
+    expected: str
 
     def of(self, severity: str) -> str:
         """Colour of a severity."""
         return {"critical": self.critical, "warning": self.warning}.get(severity, self.info)
 
 
-DARK = Theme("#5ec8f2", "#5ec8f2", "#93a1b0", "#222c37", "#ff6b6b", "#f6b73c", "#8fa8ff", "#141b23")
-LIGHT = Theme("#0b6e99", "#0b6e99", "#5a6775", "#e4e9ee", "#c62f2f", "#a86400", "#4457c0", "#ffffff")
+DARK = Theme("#5ec8f2", "#5ec8f2", "#93a1b0", "#222c37", "#ff6b6b", "#f6b73c", "#8fa8ff", "#141b23", "#43d19e")
+LIGHT = Theme("#0b6e99", "#0b6e99", "#5a6775", "#e4e9ee", "#c62f2f", "#a86400", "#4457c0", "#ffffff", "#0c7a52")
 
 _FONT = "Roboto, system-ui, sans-serif"
 
@@ -85,6 +86,16 @@ def options(
             },
         ],
     }
+
+
+def add_expected(chart_options: dict[str, Any], episode: Mapping[str, Any], theme: Theme) -> None:
+    """Adds the band of what was expected over the whole axis; nothing where detection named none."""
+    low, high = episode.get("expected_low"), episode.get("expected_high")
+    if low is None or high is None:
+        return
+    label = {"formatter": texts.EXPECTED_BAND, "color": theme.text, "position": "insideTopLeft"}
+    area = [{"yAxis": low, "itemStyle": {"color": theme.expected, "opacity": 0.16}, "label": label}, {"yAxis": high}]
+    chart_options["series"][0]["markArea"] = {"silent": True, "data": [area], "animation": False}
 
 
 def _band(data: list[tuple[int, float]], name: str, theme: Theme, opacity: float) -> dict[str, Any]:
@@ -189,3 +200,39 @@ def _marks(
             }
         )
     return {"silent": True, "data": data, "animation": False}
+
+
+def load_options(health: Mapping[str, Any], theme: Theme) -> dict[str, Any]:
+    """Alarms in ten minutes over the range, with the line where a flood begins."""
+    data = [[bucket["start"], bucket["alarms"]] for bucket in health["buckets"]]
+    axis = {"axisLabel": {"color": theme.text, "hideOverlap": True}, "axisTick": {"show": False}}
+    most = max(health["peak"], 12 * health["operators"])
+    limit = {"yAxis": 10 * health["operators"], "label": {"formatter": texts.FLOOD_LINE, "color": theme.warning}}
+    line = {"color": theme.warning, "type": "dashed"}
+    return {
+        "animation": False,
+        "textStyle": {"fontFamily": _FONT},
+        "aria": {"enabled": True},
+        "grid": {"left": 8, "right": 44, "top": 26, "bottom": 8, "containLabel": True},
+        "xAxis": axis | {"type": "time", "min": health["start"], "max": health["end"], "splitLine": {"show": False}},
+        "yAxis": axis
+        | {
+            "type": "value",
+            "minInterval": 1,
+            "max": most,
+            "name": texts.PER_BUCKET,
+            "splitLine": {"lineStyle": {"color": theme.grid}},
+        }
+        | {"nameTextStyle": {"color": theme.text, "align": "left"}},
+        "tooltip": {"trigger": "axis"},
+        "series": [
+            {
+                "type": "bar",
+                "barMaxWidth": 8,
+                "name": texts.PER_BUCKET,
+                "data": data,
+                "itemStyle": {"color": theme.line},
+                "markLine": {"silent": True, "symbol": "none", "data": [limit], "lineStyle": line},
+            }
+        ],
+    }

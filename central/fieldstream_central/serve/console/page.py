@@ -1,205 +1,69 @@
-"""The page and its server: `fieldstream console`."""
+"""The console's server and its pages: `fieldstream console`.
+
+A window is opened once; changing the page replaces what is below its top, without loading anything anew.
+"""
 
 import asyncio
 import contextlib
-import json
-import logging
 import os
-import time
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from urllib.parse import unquote
 
-from nicegui import Client, app, ui
+import httpx
+from fastapi import Request
+from nicegui import Client, PageArguments, app, ui
 
-from fieldstream_central.serve.api.models import Series
-from fieldstream_central.serve.api.params import Span
-from fieldstream_central.serve.console import chart, parts, texts, wording
+from fieldstream_central.serve.console import person, texts
 from fieldstream_central.serve.console.alarm_page import AlarmPage
-from fieldstream_central.serve.console.board import Board, Gatherer
+from fieldstream_central.serve.console.board import Gatherer
+from fieldstream_central.serve.console.detection_page import DetectionPage
+from fieldstream_central.serve.console.frame import BUTTONS, HERE, LIGHT_COOKIE, Top, Window
+from fieldstream_central.serve.console.gateways import gateways
+from fieldstream_central.serve.console.handover_page import HandoverPage
+from fieldstream_central.serve.console.health_page import HealthPage
+from fieldstream_central.serve.console.incident import IncidentPage
 from fieldstream_central.serve.console.letters import LettersPage
-from fieldstream_central.serve.series import load_series
+from fieldstream_central.serve.console.live import live
+from fieldstream_central.serve.console.maintenance_page import MaintenancePage
+from fieldstream_central.serve.console.overview import overview
 from fieldstream_central.settings import Settings
-from fieldstream_central.store.clickhouse import ClickHouseError
-
-log = logging.getLogger("fieldstream.console")
-
-_TICK_S = 1.0
-_CHART_EVERY_S = 2.0
-_POINTS = 1000
-_HERE = Path(__file__).parent
 
 
-class SensorChart:
-    """The live chart with its choice of sensor and range."""
+def open_window(window: Window, path: str) -> None:
+    """The top, and below it the page that the address names."""
+    top = Top(window, path)
 
-    def __init__(self, gatherer: Gatherer, dark: ui.dark_mode, chosen: tuple[str, str] | None) -> None:
-        self._gatherer = gatherer
-        self._dark = dark
-        self._chosen = chosen
-        self._due = 0.0
-        self._busy = False
-        with ui.row().classes("fs-heading"):
-            self._select = ui.select({}, with_input=True, on_change=self._changed).classes("fs-select")
-            self._select.props(f'dense outlined options-dense aria-label="{texts.SENSOR}"')
-            self._range = ui.toggle(list(texts.RANGES), value="15 min", on_change=self.refresh_soon)
-            self._range.classes("fs-range").props("dense unelevated no-caps")
-        with ui.row().classes("fs-now"):
-            self._value = ui.label("–").classes("fs-value")
-            self._name = ui.label().classes("fs-value-name")
-            self._resolution = ui.label().classes("fs-hint")
-        self._chart = ui.echart({"series": []}).classes("fs-chart")
-        self._empty = ui.label(texts.NO_SENSORS).classes("fs-empty")
-
-    def choose(self, device_id: str, metric: str) -> None:
-        """Shows this sensor; of a device alone its first sensor."""
-        for sensor in self._gatherer.board.sensors:
-            if sensor["device_id"] == device_id and metric in ("", sensor["metric"]):
-                self._select.value = _key(sensor)
-                return
-
-    def refresh_soon(self) -> None:
-        """The next tick draws."""
-        self._due = 0.0
-
-    def _changed(self) -> None:
-        self.refresh_soon()
-        if self._select.value:
-            device_id, _, metric = self._select.value.partition("/")
-            query = json.dumps({"device": device_id, "metric": metric})
-            ui.run_javascript(f"history.replaceState(null, '', '?' + new URLSearchParams({query}))")
-
-    def _offer(self, board: Board) -> None:
-        names = {_key(sensor): _name(sensor) for sensor in board.sensors}
-        if names == self._select.options:
+    def board(args: PageArguments) -> None:
+        if args.remaining_path:
+            ui.label(texts.NO_SUCH_PAGE.format(path=args.remaining_path)).classes("fs-empty")
             return
-        value = self._select.value or self._first(board)
-        self._select.set_options(names, value=value if value in names else next(iter(names), None))
+        live(window, args.query_parameters.get("device"), args.query_parameters.get("metric"))
 
-    def _first(self, board: Board) -> str | None:
-        """What the link names, else the first sensor with an active alarm, else the first."""
-        wanted = [f"{self._chosen[0]}/{self._chosen[1]}"] if self._chosen else []
-        wanted += [f"{alarm['device_id']}/{alarm['metric']}" for alarm in board.alarms if alarm["state"] != "close"]
-        known = {_key(sensor) for sensor in board.sensors}
-        return next((key for key in wanted if key in known), None)
+    def alarm_list(args: PageArguments) -> None:
+        AlarmPage(window, asset_id=args.query_parameters.get("asset", ""))
 
-    async def show(self, board: Board) -> None:
-        """Draws anew every two seconds; one question at a time."""
-        self._offer(board)
-        sensor = next((one for one in board.sensors if _key(one) == self._select.value), None)
-        self._empty.set_visibility(sensor is None)
-        self._chart.set_visibility(sensor is not None)
-        if sensor is None or self._busy or time.monotonic() < self._due:
-            return
-        self._busy = True
-        try:
-            await self._draw(board, sensor)
-            self._due = time.monotonic() + _CHART_EVERY_S
-        except ClickHouseError as error:
-            log.debug("chart: %s", error)
-        finally:
-            self._busy = False
+    def detection(args: PageArguments) -> None:
+        DetectionPage(window, sensor=args.query_parameters.get("sensor", ""))
 
-    async def _draw(self, board: Board, sensor: dict[str, Any]) -> None:
-        length = texts.RANGES[str(self._range.value)]
-        now = time.time()
-        span = Span(datetime.fromtimestamp(now - length, UTC), datetime.fromtimestamp(now, UTC))
-        series = await load_series(self._gatherer.store, sensor["device_id"], sensor["metric"], span, _POINTS)
-        episodes = [
-            alarm
-            for alarm in board.alarms
-            if alarm["device_id"] == sensor["device_id"] and alarm["metric"] in ("", sensor["metric"])
-        ]
-        theme = chart.DARK if self._dark.value else chart.LIGHT
-        bounds = (int((now - length) * 1000), int(now * 1000))
-        self._chart.options.clear()
-        self._chart.options.update(chart.options(series, sensor, episodes, bounds, theme))
-        self._chart.update()
-        self._headline(series, sensor)
+    def incident(args: PageArguments) -> None:
+        IncidentPage(window, unquote(args.remaining_path.removeprefix("/")))
 
-    def _headline(self, series: Series, sensor: dict[str, Any]) -> None:
-        last = series.points[-1] if series.points else None
-        self._value.text = wording.value(last.mean if last else None, sensor["unit"])
-        self._name.text = _name(sensor)
-        if last is None:
-            self._resolution.text = texts.NO_POINTS
-        elif not series.resolution_s:
-            self._resolution.text = texts.RESOLUTION_RAW
-        else:
-            self._resolution.text = texts.RESOLUTION.format(width=wording.age(series.resolution_s))
-
-
-def _key(sensor: dict[str, Any]) -> str:
-    return f"{sensor['device_id']}/{sensor['metric']}"
-
-
-def _name(sensor: dict[str, Any]) -> str:
-    label = str(sensor["label"] or "")
-    return label or f"{sensor['device_id']} · {sensor['metric']}"
-
-
-def top(link: str, target: str) -> tuple[parts.Freshness, ui.dark_mode, ui.button]:
-    """What is at the top of every page; the button switches between light and dark."""
-    ui.add_css(_HERE / "style.css")
-    dark = ui.dark_mode(value=True)
-    with ui.element("header").classes("fs-top"):
-        ui.html(_MARK, sanitize=False).classes("fs-mark")
-        ui.label(texts.TITLE).classes("fs-brand").props('role="heading" aria-level="1"')
-        ui.link(link, target).classes("fs-link")
-        freshness = parts.Freshness()
-        toggle = (
-            ui.button(icon="contrast").props(f'flat round dense aria-label="{texts.LIGHT_DARK}"').classes("fs-toggle")
+    with ui.element("div").props("id=content tabindex=-1").classes("fs-content"):
+        ui.sub_pages(
+            {
+                "/": board,
+                "/overview": lambda: overview(window),
+                "/alarms": alarm_list,
+                "/incident": incident,
+                "/gateways": lambda: gateways(window),
+                "/dead-letters": lambda: LettersPage(window),
+                "/maintenance": lambda: MaintenancePage(window),
+                "/alarm-health": lambda: HealthPage(window),
+                "/detection": detection,
+                "/handover": lambda: HandoverPage(window),
+            },
+            show_404=False,
         )
-    toggle.on_click(dark.toggle)
-    return freshness, dark, toggle
-
-
-def build_alarms(gatherer: Gatherer, api_url: str) -> None:
-    """One client's alarm list."""
-    freshness, _, _ = top(texts.TO_OVERVIEW, "/")
-    with ui.element("main").classes("fs-wide"):
-        page = AlarmPage(api_url)
-
-    async def tick() -> None:
-        freshness.show(gatherer.board)
-        await page.show()
-
-    ui.timer(_TICK_S, tick)
-
-
-def build(gatherer: Gatherer, device: str | None, metric: str | None) -> None:
-    """One client's overview."""
-    chosen = (device, metric or "") if device else None
-    freshness, dark, toggle = top(texts.TO_ALARM_LIST, "/alarms")
-    with ui.element("main").classes("fs-main"):
-        with ui.element("section").classes("fs-panel fs-panel-way"):
-            parts.heading(texts.WAY, texts.WAY_HINT)
-            way = parts.Way()
-        with ui.element("section").classes("fs-panel fs-panel-chart"):
-            sensor_chart = SensorChart(gatherer, dark, chosen)
-        with ui.element("section").classes("fs-panel fs-panel-alarms"):
-            alarms = parts.Alarms(sensor_chart.choose)
-        with ui.element("section").classes("fs-panel fs-panel-complete"):
-            completeness = parts.CompletenessLines()
-            ui.link(texts.LETTERS, "/dead-letters").classes("fs-hint")
-        with ui.element("section").classes("fs-panel fs-panel-sent"):
-            notifications = parts.Notifications()
-
-    toggle.on_click(sensor_chart.refresh_soon)
-
-    async def tick() -> None:
-        board = gatherer.board
-        for part in (freshness, way, alarms, completeness, notifications):
-            part.show(board)
-        await sensor_chart.show(board)
-
-    ui.timer(_TICK_S, tick)
-
-
-_MARK = (
-    '<svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true"><path d="M3 21c5 0 5-10 10-10s5 10 10 10 '
-    '4-6 6-8" fill="none" stroke="currentColor" stroke-width="3.2" stroke-linecap="round"/></svg>'
-)
+    ui.context.client.sub_pages_router.on_path_changed(top.at)
 
 
 def _watched() -> bool:
@@ -211,6 +75,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
     # Started by a test, NiceGUI would take itself for the thing tested and ask for its own test's port.
     os.environ.pop("PYTEST_CURRENT_TEST", None)
     gatherer = Gatherer(settings)
+    api = httpx.AsyncClient(base_url=settings.api, timeout=20.0, trust_env=False)
     running: list[asyncio.Task[None]] = []
 
     async def start() -> None:
@@ -224,18 +89,18 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
 
     app.on_startup(start)
     app.on_shutdown(stop)
+    person.routes()
 
     @ui.page("/", title=texts.TITLE)
-    def console(device: str | None = None, metric: str | None = None) -> None:
-        build(gatherer, device, metric)
-
-    @ui.page("/dead-letters", title=texts.LETTERS)
-    async def dead_letters() -> None:
-        await LettersPage(settings.clickhouse).show()
-
-    @ui.page("/alarms", title=texts.ALARM_LIST)
-    def alarm_list() -> None:
-        build_alarms(gatherer, settings.api)
+    @ui.page("/{_path:path}", title=texts.TITLE)
+    def console(request: Request) -> None:
+        ui.add_css(HERE / "style.css")
+        ui.colors(primary=BUTTONS)
+        ui.add_head_html(f"<script>document.documentElement.lang = {texts.LANGUAGE!r}</script>")
+        light = request.cookies.get(LIGHT_COOKIE) == "1"
+        whoever = person.Person(api, unquote(request.cookies.get(person.COOKIE, "")))
+        window = Window(gatherer, whoever, ui.dark_mode(value=not light), settings.grafana)
+        open_window(window, request.url.path + (f"?{request.url.query}" if request.url.query else ""))
 
     ui.run(
         host=host,
@@ -243,7 +108,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
         reload=False,
         show=False,
         show_welcome_message=False,
-        favicon=_HERE / "favicon.svg",
+        favicon=HERE / "favicon.svg",
         title=texts.TITLE,
         uvicorn_logging_level="warning",
     )

@@ -25,6 +25,27 @@ def heading(title: str, hint: str = "") -> ui.row:
     return row
 
 
+def figure(label: str) -> ui.label:
+    """One figure of a list of figures; the label that it is written to."""
+    with ui.element("div"):
+        with ui.element("dt"):
+            ui.label(label)
+        with ui.element("dd"):
+            return ui.label("–")
+
+
+def name_checkboxes(table: ui.table) -> None:
+    """Says to a screen reader what the checkboxes of a table are for."""
+    for slot, name in (("header-selection", texts.CHOOSE_PAGE), ("body-selection", texts.CHOOSE)):
+        table.add_slot(slot, _CHECKBOX.replace("{name}", name))
+
+
+_CHECKBOX = (
+    '<q-checkbox :model-value="props.selected" dense aria-label="{name}" @update:model-value="(value, event) => '
+    "Object.getOwnPropertyDescriptor(props, 'selected').set(value, event)\"/>"
+)
+
+
 class Freshness:
     """The pill at the top: whether what the page shows is of now."""
 
@@ -113,7 +134,7 @@ class Alarms:
         self._list.clear()
         with self._list:
             if not board.alarms:
-                ui.label(texts.ALARMS_NONE).classes("fs-empty")
+                ui.label(texts.ALARMS_NONE).classes("fs-empty").props("role=listitem")
             for alarm in board.alarms:
                 self._row(alarm)
 
@@ -121,7 +142,8 @@ class Alarms:
         active = alarm["state"] != "close"
         sensor = alarm["label"] or " / ".join(part for part in (alarm["device_id"], alarm["metric"]) if part)
         classes = f"fs-alarm sev-{alarm['severity']} {'' if active else 'is-over'}"
-        with ui.element("button").classes(classes).props('type="button" role="listitem"') as row:
+        item = ui.element("div").props("role=listitem").classes("fs-item")
+        with item, ui.element("button").classes(classes).props('type="button"') as row:
             row.on("click", lambda: self._choose(alarm["device_id"], alarm["metric"]))
             with ui.element("div").classes("fs-alarm-head"):
                 ui.label(alarm["severity"]).classes("fs-sev")
@@ -204,7 +226,8 @@ class Notifications:
         self._list.clear()
         with self._list:
             if not sent:
-                ui.label(texts.MAILBOX_AWAY if sent is None else texts.NOTIFICATIONS_NONE).classes("fs-empty")
+                words = texts.MAILBOX_AWAY if sent is None else texts.NOTIFICATIONS_NONE
+                ui.label(words).classes("fs-empty").props("role=listitem")
                 return
             newest = sorted(sent, key=lambda one: -float(one.get("received_at_ms") or 0))
             for one in newest[:_SHOWN_NOTIFICATIONS]:
@@ -213,7 +236,8 @@ class Notifications:
     @staticmethod
     def _row(one: dict[str, Any]) -> None:
         status = str(one.get("status") or "")
-        with ui.element("div").classes(f"fs-sent {'is-ok' if status == 'resolved' else 'is-bad'}"):
+        row = ui.element("div").classes(f"fs-sent {'is-ok' if status == 'resolved' else 'is-bad'}")
+        with row.props("role=listitem"):
             icon = "mail" if one.get("channel") == "email" else "webhook"
             ui.icon(icon).classes("fs-icon").tooltip(str(one.get("channel") or ""))
             ui.label(str(one.get("title") or "")).classes("fs-sent-title")

@@ -1,6 +1,10 @@
 """Numbers and times as a person reads them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+from fieldstream_central.serve.console import texts
 
 
 def number(value: float) -> str:
@@ -59,3 +63,18 @@ def moment(text: str) -> datetime:
 def clock(epoch_ms: int | None) -> str:
     """Date and time of day in UTC; a dash for none."""
     return "–" if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%d %b %H:%M:%S")
+
+
+def sensor(device_id: str, metric: str) -> str:
+    """A sensor by its names; of a whole device the device alone."""
+    return f"{device_id} · {metric}" if metric else device_id
+
+
+def aside(alarm: Mapping[str, Any]) -> str:
+    """Who has seen an alarm or set it aside, why and until when; of which incident it is a part."""
+    hold = alarm["out_of_service"] or alarm["suppression"] or alarm["shelf"] or alarm["acknowledged"]
+    words = [texts.PART_OF.format(alarm=alarm["parent"])] if alarm["parent"] else []
+    if hold:
+        words += [hold["who"], hold["comment"]]
+        words += [texts.UNTIL.format(time=clock(hold["until"]))] if hold["until"] else []
+    return ", ".join(word for word in words if word)

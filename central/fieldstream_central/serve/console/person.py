@@ -1,0 +1,152 @@
+"""Who sits before the console: a token of the API in a cookie, the role that it gives, and the API in this name.
+
+The cookie holds the token itself, so that a restart of the console signs nobody out; scripts of a page cannot read it
+and other sites' pages do not send it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from fastapi import Form, Request
+from fastapi.responses import RedirectResponse
+from nicegui import app, ui
+
+from fieldstream_central.serve.api.alarms import MOST_AT_ONCE
+from fieldstream_central.serve.console import texts
+
+COOKIE = "fieldstream-token"
+_SHIFT_S = 12 * 3600
+
+
+class Person:
+    """One person's API. Every call raises httpx.HTTPError; `said` puts it into words."""
+
+    def __init__(self, http: httpx.AsyncClient, token: str) -> None:
+        self._http = http
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.signed_in = bool(token)
+        self.name = self.role = ""
+
+    @property
+    def may_act(self) -> bool:
+        """Whether anything but looking is offered."""
+        return self.role in ("operator", "admin")
+
+    async def know(self) -> None:
+        """Asks once whose token it is."""
+        if not self.role:
+            caller = await self.get("/caller")
+            self.name, self.role = caller["name"], caller["role"]
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """The JSON of an answer."""
+        return (await self.ask("GET", path, params=query)).json()
+
+    async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """An answer that is no error."""
+        answer = await self._http.request(method, f"/api/v1{path}", headers=self._headers, **request)
+        return answer.raise_for_status()
+
+    async def act(self, action: str, alarms: Sequence[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+        """Does something to alarms as they were seen; one answer for each."""
+        targets = [{"alarm_id": alarm["alarm_id"], "revision": alarm["revision"]} for alarm in alarms]
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(targets), MOST_AT_ONCE):
+            body = {"action": action, "alarms": targets[start : start + MOST_AT_ONCE]} | more
+            answers += (await self.ask("POST", "/alarms/actions", json=body)).json()
+        return answers
+
+
+def said(error: httpx.HTTPError) -> str:
+    """An error in words for a person."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return texts.API_AWAY
+    try:
+        return str(error.response.json()["detail"])
+    except (ValueError, KeyError):
+        return f"{error.response.status_code} {error.response.reason_phrase}"
+
+
+def is_refused(error: httpx.HTTPError) -> bool:
+    """Whether a token, or another one, is needed."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.UNAUTHORIZED
+
+
+def routes() -> None:
+    """Signing in and out: plain forms, so that the token goes into a cookie that no script can read."""
+
+    @app.post("/sign-in")
+    def sign_in(request: Request, token: str = Form(), back: str = Form("/")) -> RedirectResponse:
+        answer = _redirect(back)
+        answer.set_cookie(
+            COOKIE,
+            quote(token.strip()),
+            max_age=_SHIFT_S,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    @app.post("/sign-out")
+    def sign_out() -> RedirectResponse:
+        answer = _redirect("/")
+        answer.delete_cookie(COOKIE)
+        return answer
+
+
+def _redirect(back: str) -> RedirectResponse:
+    inside = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+    return RedirectResponse(inside, status_code=303)
+
+
+class SignIn:
+    """At the top of every page: who is signed in; or the form, when the API asks for a token."""
+
+    def __init__(self, person: Person) -> None:
+        self._person = person
+        with _form("/sign-in").classes("fs-person") as self._form:
+            self._field = ui.element("input").props('type="password" name="token" required autocomplete="off"')
+            self._field.props(f'aria-label="{texts.TOKEN}" placeholder="{texts.TOKEN}"').classes("fs-input")
+            self._back = ui.element("input").props('type="hidden" name="back"')
+            _button(texts.SIGN_IN)
+        with _form("/sign-out").classes("fs-person") as self._known:
+            self._name = ui.label()
+            self._out = _button(texts.SIGN_OUT)
+        self._problem = ui.label().classes("fs-problem").props('role="status"')
+        for part in (self._form, self._known, self._problem):
+            part.set_visibility(False)
+
+    def come_back_to(self, path: str) -> None:
+        """Where signing in leads."""
+        self._back.props(f"value={quote(path, safe='/?&=%')}")
+
+    async def show(self) -> None:
+        """Asks until it is known whose token it is."""
+        if self._person.role:
+            return
+        try:
+            await self._person.know()
+        except httpx.HTTPError as error:
+            refused = is_refused(error)
+            self._form.set_visibility(refused)
+            self._problem.set_visibility(refused and self._person.signed_in)
+            self._problem.text = said(error)
+            return
+        self._form.set_visibility(False)
+        self._problem.set_visibility(False)
+        self._known.set_visibility(True)
+        self._name.text = texts.SIGNED_IN.format(name=self._person.name, role=self._person.role)
+        self._out.set_visibility(self._person.signed_in)
+
+
+def _form(action: str) -> ui.element:
+    return ui.element("form").props(f'method="post" action="{action}"')
+
+
+def _button(text: str) -> ui.element:
+    with ui.element("button").props('type="submit"').classes("fs-plain") as button:
+        ui.label(text)
+    return button
