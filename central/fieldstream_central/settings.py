@@ -41,7 +41,6 @@ class Settings:
     grafana: str = "http://127.0.0.1:3000"
     api: str = "http://127.0.0.1:8000"
     console: str = "http://127.0.0.1:8080"
-    grafana: str = "http://127.0.0.1:3000"  # where people open it; empty: there is none
     loader_metrics_port: int = 9109
     alerter_metrics_port: int = 9110
     jobs_metrics_port: int = 9111

@@ -70,7 +70,7 @@ class Shift:
         found = self.api("GET", "/alarms")
         return next((alarm["state"] for alarm in found if alarm["alarm_id"] == alarm_id), "")
 
-    def episode(self, anomaly_id: str, state: str = "open", *, device: str, **more: Any) -> str:
+    def episode(self, anomaly_id: str, state: str = "open", *, device: str, flush: bool = True, **more: Any) -> str:
         """One step of an episode, sent as detection sends it; the alarm's id."""
         now = time.time_ns() // 1_000_000
         row: dict[str, Any] = {
@@ -79,7 +79,7 @@ class Shift:
             **{"state": state, "started_at": now, "detected_at": now, "evidence_start": now, "evidence_end": now},
             **{"ended_at": now if state == "close" else None, "score": 1.0, "reason": "above H", "revision": 1},
         } | more
-        self.feed.send(ANOMALIES, [row], flush=more.get("flush", True))
+        self.feed.send(ANOMALIES, [row], flush=flush)
         return f"{device}/{row['metric']}/{row['detector']}"
 
 
