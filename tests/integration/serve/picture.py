@@ -1,38 +1,64 @@
-"""Pictures of a running console: `python -m integration.serve.picture URL FOLDER`."""
+"""The pictures of docs/console.md: `python -m integration.serve.picture FOLDER`, on a shift with a lifelike plant."""
 
-import argparse
+import sys
+import tempfile
+import time
 from pathlib import Path
 
+from integration.serve.shift import Shift, on_shift
 from playwright.sync_api import sync_playwright
 
-SIZES = {"dark": (1440, 900, 1), "light": (1440, 900, 1), "tablet": (1024, 768, 1), "phone": (390, 844, 2)}
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+_WIDE, _PHONE = (1280, 800), (390, 844)
+# Name, address, size, light.
+PICTURES = (
+    ("live", "/", _WIDE, False),
+    ("plant", "/overview", _WIDE, True),
+    ("alarms", "/alarms", _WIDE, False),
+    ("incident", "/incident/feed-pump-2/temperature/limit", _WIDE, False),
+    ("handover", "/handover", _WIDE, True),
+    ("alarm-health", "/alarm-health", _WIDE, False),
+    ("detection", "/detection", _WIDE, False),
+    ("phone", "/alarms", _PHONE, False),
+)
 
 
-def take(url: str, folder: Path, *, settle_ms: int = 8000) -> list[Path]:
-    """One picture for each size; the files."""
+def lived_in(shift: Shift) -> None:
+    """What people did before the pictures are taken."""
+    now = time.time_ns() // 1_000_000
+    alarms = [("compressor-b/vibration/level-shift", "shelve", "bearing ordered", now + 3_600_000)]
+    alarms += [("mixer/vibration/limit", "acknowledge", "", 0), ("feed-pump-2/temperature/limit", "comment", "", 0)]
+    for alarm_id, action, comment, until in alarms:
+        body = {"action": action, "alarms": [{"alarm_id": alarm_id}], "comment": comment or "is looked at"}
+        shift.api("POST", "/alarms/actions", json=body | ({"until": until} if until else {}))
+    mark = {"action": "mark", "alarms": [{"alarm_id": "mixer/vibration/limit"}], "mark": "false"}
+    shift.api("POST", "/alarms/actions", json=mark)
+    work = {"asset_id": "chiller", "start": now - 600_000, "end": now + 5_400_000, "note": "change of the filter"}
+    shift.api("PUT", "/maintenance/chiller-filter", json=work)
+    tried = {"layer": "metric", "name": "vibration", "settings": {"high": 2.9}, "hours": 24}
+    shift.api("POST", "/detection/comparisons", json=tried)
+
+
+def take(shift: Shift, folder: Path) -> None:
+    """One picture each."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
-        for name, (width, height, scale) in SIZES.items():
-            context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGS)
+        for name, path, (width, height), light in PICTURES:
+            context = browser.new_context(viewport={"width": width, "height": height})
+            for cookie, value in (("token", shift.tokens["operator"]), ("light", str(int(light)))):
+                context.add_cookies([{"name": f"fieldstream-{cookie}", "value": value, "url": shift.url}])
             page = context.new_page()
-            page.goto(url)
-            page.wait_for_selector(".fs-hop")
-            if name == "light":
-                page.get_by_role("button", name="Switch between light and dark").click()
-            page.wait_for_timeout(settle_ms)
-            files.append(folder / f"console-{name}.png")
-            page.screenshot(path=files[-1], full_page=True)
+            page.goto(shift.url + path)
+            page.wait_for_timeout(8000)
+            page.screenshot(path=folder / f"{name}.png", full_page=name != "live")
             context.close()
         browser.close()
-    return files
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("folder", type=Path)
-    arguments = parser.parse_args()
-    take(arguments.url, arguments.folder)
+    with tempfile.TemporaryDirectory() as place, on_shift(Path(place)) as running:
+        time.sleep(10)
+        lived_in(running)
+        time.sleep(30)
+        take(running, Path(sys.argv[1]))
