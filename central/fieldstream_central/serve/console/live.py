@@ -59,7 +59,9 @@ class SensorChart:
         if self._select.value:
             device_id, _, metric = self._select.value.partition("/")
             query = json.dumps({"device": device_id, "metric": metric})
-            ui.run_javascript(f"history.replaceState(null, '', '?' + new URLSearchParams({query}))")
+            address = f"'?' + new URLSearchParams({query})"
+            # The person may have gone to another page meanwhile; its address is not ours.
+            ui.run_javascript(f"if (location.pathname === '/') history.replaceState(null, '', {address})")
 
     def _offer(self, board: Board) -> None:
         names = {_key(sensor): _name(sensor) for sensor in board.sensors}
