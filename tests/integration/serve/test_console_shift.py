@@ -41,7 +41,7 @@ def test_every_page_is_reached_by_the_navigation_without_loading_anew(operator: 
         if not path.startswith("/incident"):
             page.get_by_role("navigation").locator(f"a[href='{path}']").click()
             heading(page, title)
-            assert urlsplit(page.url).path == path
+            page.wait_for_url(lambda url, path=path: urlsplit(url).path == path)  # type: ignore[misc]
     assert page.evaluate("window.stillHere")
     page.go_back()
     heading(page, PAGES["/detection"])
