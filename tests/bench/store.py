@@ -1,8 +1,8 @@
 """`make bench-store`: a year of readings, the questions people ask of it, beside a naive table in the same run.
 
 Prints a table of figures with must and goal, then one JSON object as its last line; the same and a plot in var/bench.
-The store it builds stays in var/bench/store-N and is taken up again by the next run: `--rows` makes it smaller,
-`--rebuild` makes it anew.
+The store it builds stays in var/bench/store and is taken up again by the next run, also where a run was broken off:
+`--rows` builds a smaller one, or only so far; `--rebuild` makes it anew.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 import psutil
-from bench.store_data import BLOCK_MS, Year, simulate
-from bench.store_load import api_process, api_rate, asked_by_eight, go_on_inserting, visible_after
+from bench.store_data import BLOCK_MS, REPEATS, Year, simulate
+from bench.store_load import api_process, api_rate, asked_by_eight, go_on_inserting, insert_rate, visible_after
 from bench.store_questions import Ask, Questions
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.migrate import migrate
@@ -60,53 +60,69 @@ def timed(ask: Ask, times: int) -> list[float]:
     return found
 
 
+def cpu_ms(pid: int, ask: Ask, times: int) -> float:
+    """Milliseconds of CPU that the store needs for an answer: what other work on the machine does not change."""
+    before = psutil.Process(pid).cpu_times()
+    for _ in range(times):
+        ask()
+    after = psutil.Process(pid).cpu_times()
+    return (after.user + after.system - before.user - before.system) * 1000 / times
+
+
 def p95(values: list[float]) -> float:
     """The 95th percentile, the largest of fewer than twenty."""
     return sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
 
 
-def small(clickhouse: ClickHouse, year: Year) -> dict[str, Any]:
+def small(clickhouse: ClickHouse, end_ms: int) -> dict[str, Any]:
     """What is compared at the first four weeks and at the whole."""
-    questions = Questions(clickhouse, httpx.Client(), year.end_ms - BLOCK_MS, year.end_ms)
+    questions = Questions(clickhouse, httpx.Client(), end_ms - BLOCK_MS, end_ms)
     times = {name: statistics.median(timed(ours, 5)) for name, (ours, _) in questions.pairs().items()}
     held = {row["table"]: row for row in table_status(clickhouse)}["readings_data"]
     return {"rows": held["rows"], "bytes_per_row": held["bytes_per_row"], "p50_ms": times}
 
 
 def build(folder: Path, rows: int) -> None:
-    """The store of a year; its marks in `made.json`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """The store of a year, or what it lacks of so many readings. How far it has come stands in `made.json`."""
+    marks = folder / "made.json"
+    blocks = max(2, round(REPEATS * rows / 100_000_000))
+    made = json.loads(marks.read_text()) if marks.exists() else {"blocks": 0}
+    if made["blocks"] >= blocks and "wrong" in made:
+        return
+    made.setdefault("end_ms", (int(time.time()) // 86_400 + 1) * 86_400_000)
+    folder.mkdir(parents=True, exist_ok=True)
+    marks.write_text(json.dumps(made))
     started = time.monotonic()
 
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - started:6.0f} s  {text}")
 
     simulate(OUT / "weeks")
-    store = Store(folder, memory_mb=2500)
+    store = Store(folder, memory_mb=6000)
     try:
         migrate(store.url)
         with ClickHouse(store.url, timeout_s=7200.0) as clickhouse:
-            end_ms = (int(time.time()) // 86_400 + 1) * 86_400_000
-            year = Year(clickhouse, OUT / "weeks", rows=rows, end_ms=end_ms, say=say)
-            first = year.fill(lambda: small(clickhouse, year))
-            # Every tenth run of days, and those that were corrected: all of a year takes an hour.
+            year = Year(clickhouse, OUT / "weeks", end_ms=made["end_ms"], say=say)
+            if clickhouse.value("EXISTS TABLE naive"):
+                year.resume(made["blocks"])
+            else:
+                year.begin()
+            for block in range(made["blocks"], blocks):
+                year.add(block)
+                made |= {"blocks": block + 1, "start_ms": year.begin_of(block)}
+                if not block:
+                    made["first"] = small(clickhouse, made["end_ms"])
+                marks.write_text(json.dumps(made))
+            year.finish(made["blocks"])
+            # Every tenth run of days, and the newest: all of a year takes an hour.
             days = spans(clickhouse)
             looked_at = sorted({*days[::10], *days[-8:]})
-            wrong = disagreements(clickhouse, looked_at, settled_s=0)
-            say(
-                f"roll-ups and windows compared in {len(looked_at)} of {len(days)} runs of days: {wrong or 'all right'}"
-            )
-            made = {
-                "wrong": wrong,
-                "start_ms": year.start_ms,
-                "end_ms": year.end_ms,
-                "first": first,
-                "rate": year.rows_per_s,
-            }
+            made["wrong"] = disagreements(clickhouse, looked_at, settled_s=0)
+            found = made["wrong"] or "all right"
+            say(f"roll-ups and windows compared in {len(looked_at)} of {len(days)} runs of days: {found}")
     finally:
         store.process.stop()
-    (folder / "made.json").write_text(json.dumps(made))
+    marks.write_text(json.dumps(made))
 
 
 @contextmanager
@@ -138,6 +154,7 @@ def _measure(
     status = {row["table"]: row for row in table_status(clickhouse)}
     asked = questions.dashboards() | questions.documented()
     cold = {name: timed(ask, 1)[0] for name, ask in asked.items()}
+    cpu = {name: cpu_ms(store.process.pid, ask, 3) for name, ask in asked.items()}
     stop = threading.Event()
     feeder = threading.Thread(target=go_on_inserting, args=(store.url, stop))
     feeder.start()
@@ -145,9 +162,10 @@ def _measure(
         warm = {name: timed(ask, turns) for name, ask in asked.items()}
         crowd = asked_by_eight(lambda: questions_of(store, made), p95)
         visible = visible_after(store.url, 20)
+        inserted = insert_rate(store.url)
         rate, errors = api_rate(store.url, questions)
         resident = psutil.Process(store.process.pid).memory_info().rss / 1e6
-        pairs = {name: (timed(ours, 5), timed(naive, 3)) for name, (ours, naive) in questions.pairs().items()}
+        pairs = {name: (timed(ours, 5), timed(naive, 2)) for name, (ours, naive) in questions.pairs().items()}
     finally:
         stop.set()
         feeder.join()
@@ -163,12 +181,13 @@ def _measure(
         "api_requests_per_s": rate,
         "api_errors": float(errors),
         "resident_mb": resident,
-        "insert_rows_per_s": made["rate"],
+        "insert_rows_per_s": inserted,
     }
     details = {
         "rows": status["readings_data"]["rows"],
         "warm_ms": {name: {"p50": statistics.median(t), "p95": p95(t)} for name, t in warm.items()},
         "cold_ms": cold,
+        "cpu_ms": cpu,
         "eight_callers_p95_ms": crowd,
         "pairs_ms": {name: [statistics.median(one) for one in both] for name, both in pairs.items()},
         "ratios": ratios,
@@ -185,12 +204,20 @@ def _measure(
 
 def report(figures: Mapping[str, float], details: Mapping[str, Any]) -> None:
     """The tables, the plot, the file, and the JSON as the last line."""
-    table = Table("question", "cold ms", "p50 ms", "p95 ms", "8 callers p95", title=f"{details['rows']:,} readings")
+    table = Table(
+        "question", "CPU ms", "cold ms", "p50 ms", "p95 ms", "8 callers p95", title=f"{details['rows']:,} readings"
+    )
     slowest = sorted(details["warm_ms"].items(), key=lambda item: -item[1]["p95"])
     shown = [item for number, item in enumerate(slowest) if number < 15 or item[0].startswith("API")]
     for name, times in shown:
         crowd = details["eight_callers_p95_ms"].get(name)
-        row = (details["cold_ms"][name], times["p50"], times["p95"], crowd if crowd is not None else float("nan"))
+        row = (
+            details["cpu_ms"][name],
+            details["cold_ms"][name],
+            times["p50"],
+            times["p95"],
+            crowd if crowd is not None else float("nan"),
+        )
         table.add_row(name, *(f"{value:.1f}" for value in row))
     console.print(table, f"(the 15 slowest of {len(slowest)} and the API's)")
     table = Table("question", "ours ms", "naive ms", "ratio", "ours at the first four weeks")
@@ -243,9 +270,10 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20, help="times that each question is asked")
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    folder = OUT / f"store-{args.rows}"
-    if args.rebuild or not (folder / "made.json").exists():
-        build(folder, args.rows)
+    folder = OUT / "store"
+    if args.rebuild:
+        shutil.rmtree(folder, ignore_errors=True)
+    build(folder, args.rows)
     if not args.only_build:
         report(*measure(folder, args.turns))
 

@@ -14,11 +14,14 @@ import aiohttp
 import httpx
 import psutil
 from bench.store_questions import Questions
+from fieldstream_central.store.blocks import TABLES, container
 from fieldstream_central.store.clickhouse import ClickHouse, ClickHouseError
-from integration.store.rig import Process, eventually, free_port
+from fieldstream_schemas.topics import READINGS_CLEAN
+from integration.store.rig import Process, encode, eventually, free_port, reading
 
 _EVERY_S = 0.5  # as the loader with little flow
 _RATE = 1600
+_BLOCK_ROWS = 10_000
 _REFUSED_MS = 60_000.0  # a question that is not answered counts as answered after a minute
 
 
@@ -58,6 +61,26 @@ def go_on_inserting(url: str, stop: threading.Event) -> None:
                 rows.append({"device_id": f"live-{number % 320}", "metric": "m", "ts": ts, "value": number / 10})
                 rows[-1] |= {"gateway_id": "gw-live", "epoch": 1, "seq": seq, "received_at": ts, "processed_at": now}
             _insert(clickhouse, rows)
+
+
+def insert_rate(url: str, blocks: int = 12) -> float:
+    """Readings stored a second, in blocks as the loader makes them of Kafka's records, with all that hangs on them."""
+    table = TABLES[READINGS_CLEAN.name]
+    now_ms = int(time.time() * 1000)
+    live = {"gateway_id": "gw-live", "epoch": 2, "asset_id": "live", "asset_type": "m", "area": "", "site": ""}
+    bodies = []
+    for block in range(blocks):
+        rows = [
+            reading(seq, device_id=f"live-{seq % 320}", metric="n", ts=now_ms + seq // 320, received_at=now_ms, **live)
+            for seq in range(block * _BLOCK_ROWS + 1, (block + 1) * _BLOCK_ROWS + 1)
+        ]
+        payloads = [encode(READINGS_CLEAN, row | {"processed_at": now_ms}) for row in rows]
+        bodies.append(container(READINGS_CLEAN.schema_text, payloads))
+    with ClickHouse(url) as clickhouse:
+        started = time.perf_counter()
+        for body in bodies:
+            clickhouse.insert(table.insert, body)
+        return blocks * _BLOCK_ROWS / (time.perf_counter() - started)
 
 
 def visible_after(url: str, times: int) -> list[float]:

@@ -44,18 +44,19 @@ FROM fieldstream.anomalies WHERE {OPEN} ORDER BY {LEVEL_SQL} DESC, started_at LI
 
 _OPEN_OF = "SELECT count() FROM fieldstream.anomalies WHERE {OPEN} AND severity = '{severity}'"
 
+# The newest of several revisions is as good as any: without FINAL.
 REPORTING = f"""
 SELECT countIf(w.newest >= now64(3) - INTERVAL 5 MINUTE) AS reporting FROM fieldstream.assets AS a
-LEFT JOIN (SELECT device_id, metric, max(window_end) AS newest FROM fieldstream.windows
+LEFT JOIN (SELECT device_id, metric, max(window_end) AS newest FROM fieldstream.windows_data
     WHERE window_start >= now64(3) - INTERVAL 10 MINUTE GROUP BY device_id, metric) AS w
 ON w.device_id = a.device_id AND w.metric = a.metric WHERE {CHOSEN}"""
 SILENT = f"""
 SELECT count() - countIf(w.newest >= now64(3) - INTERVAL 5 MINUTE) AS silent FROM fieldstream.assets AS a
-LEFT JOIN (SELECT device_id, metric, max(window_end) AS newest FROM fieldstream.windows
+LEFT JOIN (SELECT device_id, metric, max(window_end) AS newest FROM fieldstream.windows_data
     WHERE window_start >= now64(3) - INTERVAL 10 MINUTE GROUP BY device_id, metric) AS w
 ON w.device_id = a.device_id AND w.metric = a.metric WHERE {CHOSEN}"""
 DATA_AGE = """
-SELECT dateDiff('millisecond', max(ts), now64(3)) / 1000 AS age FROM fieldstream.readings
+SELECT dateDiff('millisecond', max(ts), now64(3)) / 1000 AS age FROM fieldstream.readings_data
 WHERE ts >= now64(3) - INTERVAL 1 HOUR"""
 
 PER_HOUR = f"""

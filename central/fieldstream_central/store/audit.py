@@ -86,6 +86,7 @@ GROUP BY kind
 _DUPLICATES_BETWEEN = """
 SELECT count() - uniqExact(seq) FROM fieldstream.readings WHERE gateway_id = {gateway:String}
     AND epoch = {epoch:Int64} AND seq > {after:Int64} AND seq <= {upto:Int64}
+    AND ts >= {since:DateTime64(3, 'UTC')} - INTERVAL 1 DAY AND ts <= {until:DateTime64(3, 'UTC')} + INTERVAL 1 DAY
 """
 
 _BUCKET_PLACES = 1_048_576
@@ -155,13 +156,15 @@ def audit(
 
 
 def audit_period(
-    clickhouse: ClickHouse, since: datetime, until: datetime, *, gateway_id: str = ""
+    clickhouse: ClickHouse, since: datetime, until: datetime, *, gateway_id: str = "", duplicates: bool = True
 ) -> list[Completeness]:
-    """The same for what each gateway accepted between two moments, to the heartbeat. Raises ClickHouseError."""
+    """The same for what each gateway accepted between two moments, to the heartbeat. Duplicates are looked for among
+    readings measured then, or a day before or after; or not at all. Raises ClickHouseError."""
     found = []
     for row in clickhouse.rows(_PERIOD, {"gateway": gateway_id, "since": since, "until": until}):
         key = (row["gateway_id"], row["epoch"])
-        params = {"gateway": key[0], "epoch": key[1], "after": row["after"], "upto": row["upto"]}
+        params: dict[str, object] = {"gateway": key[0], "epoch": key[1], "after": row["after"], "upto": row["upto"]}
+        params |= {"since": since, "until": until}
         arrived = {item["kind"]: item["n"] for item in clickhouse.rows(_ARRIVED_BETWEEN, params)}
         buckets = {b["bucket"]: b["n"] for b in clickhouse.rows(_BUCKETS, params) if b["epoch"] == key[1]}
         ranges = _gaps(clickhouse, key, buckets, row["after"], row["upto"])
@@ -173,7 +176,7 @@ def audit_period(
                 stored=arrived.get("reading", 0),
                 dead_lettered=arrived.get("dead-letter", 0),
                 missing=sum(last - first + 1 for first, last in ranges),
-                duplicates=clickhouse.value(_DUPLICATES_BETWEEN, params),
+                duplicates=clickhouse.value(_DUPLICATES_BETWEEN, params) if duplicates else 0,
                 underway=0,
                 checked_until=row["upto"],
                 heartbeat=row["heartbeat"],

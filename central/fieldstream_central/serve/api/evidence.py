@@ -125,4 +125,5 @@ async def of_gateways(store: StoreReader, url: str, names: list[str], span: Span
 
 def _audited(url: str, gateway_id: str, span: Span) -> list[dict[str, Any]]:
     with ClickHouse(url, timeout_s=15.0) as clickhouse:
-        return [one.as_row() for one in audit_period(clickhouse, span.start, span.end, gateway_id=gateway_id)]
+        found = audit_period(clickhouse, span.start, span.end, gateway_id=gateway_id, duplicates=False)
+        return [one.as_row() for one in found]
