@@ -21,7 +21,8 @@ EXPRESSION = DataSourceRef(type_val="__expr__", uid="__expr__")
 
 
 DATA_AGE = """
-SELECT dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.readings WHERE ts >= now64(3) - INTERVAL 1 DAY"""
+SELECT dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.readings_data
+WHERE ts >= now64(3) - INTERVAL 1 DAY"""
 LETTERS_RISING = """
 SELECT gateway_id, count() AS letters FROM fieldstream.dead_letters
 WHERE received_at >= now64(3) - INTERVAL 10 MINUTE GROUP BY gateway_id"""
