@@ -2,7 +2,7 @@
 
 Two plants one after the other: Kafka, alerter, Alertmanager, API and console alone, then the whole stack, from
 a reading to its mail. Prints a table of figures with must and goal, then one JSON object as its last line; the same in
-var/bench/alarms.json. Takes about six minutes.
+var/bench/alarms.json. Takes about nine minutes.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "var" / "bench"
 FLOOD, FLOOD_S, FLOOD_ASSETS = 5_000, 60.0, 250
-ROUNDS, CALM_S, HIGH_S = 2, 35.0, 45.0
+ROUNDS, CALM_S, HIGH_S = 2, 80.0, 45.0  # calm for so long that the round before is over: what stands is no news
 # One sensor of each asset of the demo's plant that has a limit H, with what is ordinary for it.
 SENSORS = [(f"pump-{n}-drive", "temperature", 60.0) for n in range(1, 7)] + [
     (f"booth-{n}-air", "temperature", 22.0) for n in range(1, 4)
@@ -56,6 +56,7 @@ FIGURES = {
     "incident_of_50_messages": (1.0, 1.0),
     "incident_of_50_resolutions": (1.0, 1.0),
     "limit_to_mail_p95_s": (20.0, 5.0),
+    "limits_not_told": (0.0, 0.0),
     "alarm_in_console_p95_s": (2.0, 0.5),
     "console_first_view_s": (1.5, 0.7),
     "console_change_of_page_s": (0.5, 0.2),
@@ -234,7 +235,6 @@ def report(found: dict[str, float], delays: list[float]) -> dict[str, Any]:
         figures[name] = {"value": value, "must": must, "goal": goal, "reached": reached}
         table.add_row(name, f"{must:g}", f"{goal:g}", f"{value:g}", style="" if reached == "goal" else "yellow")
     console.print(table)
-    console.print(f"Limits to mail: {len(delays)} of {ROUNDS * len(SENSORS)} told; the flood: {FLOOD:,} alarms")
     return {"figures": figures, "limit_to_mail_s": sorted(round(one, 2) for one in delays)}
 
 
@@ -253,7 +253,8 @@ def main() -> int:
     if only != "parts":
         console.print("From a reading beyond its limit to the mail, on the whole stack ...")
         delays = limit_to_mail(folder / "stack")
-        found["limit_to_mail_p95_s"] = p95(delays) if len(delays) == ROUNDS * len(SENSORS) else float("inf")
+        found["limits_not_told"] = ROUNDS * len(SENSORS) - len(delays)
+        found |= {"limit_to_mail_p95_s": p95(delays)} if delays else {}
     result = report(found, delays)
     (OUT / "alarms.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result))
