@@ -31,6 +31,7 @@ from fieldstream_central.notify.render import Renderer
 HEARTBEAT = "heartbeat"
 TEST = "FieldstreamTest"
 _LOG_BEHIND_S = 3.0
+_AT_ONCE = 32
 log = logging.getLogger("fieldstream.notify")
 
 SENT = Counter("fieldstream_notifications_sent_total", "Messages sent", ["receiver", "status"])
@@ -63,13 +64,14 @@ class Receivers:
     ) -> None:
         self._config, self._alarms, self._messages = config, alarms, messages
         self._renderer, self._ledger, self._alive = renderer, ledger, alive
-        self._locks = {name: threading.Lock() for name in config.receivers}
+        self._locks = [threading.Lock() for _ in range(_AT_ONCE)]
         self._outcomes: dict[str, str] = {}
 
     def take(self, name: str, payload: dict[str, Any]) -> str:
         """One group of alerts. Raises NotifyError, ChannelError or AlarmsAwayError: then it is to be sent again."""
         said = []
-        with self._locks[name]:  # the ledger is looked at and written as one
+        # The ledger is looked at and written as one for each group; in a flood others do not wait for it.
+        with self._locks[hash((name, payload["groupKey"])) % _AT_ONCE]:
             for one in self._said(name, payload):
                 said.append(self._send(name, one, payload))
         return "; ".join(said) or "nothing to say"
