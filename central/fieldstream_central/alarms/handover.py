@@ -30,7 +30,8 @@ WHERE NOT e.shadow AND {{site:String}} IN ('', e.site) AND e.detected_at < {{to:
 ORDER BY indexOf(['critical', 'warning', 'info'], toString(e.severity)), e.started_at LIMIT {_MOST}
 """  # noqa: S608 - a constant of this module
 _DEEDS = f"""
-SELECT e.alarm_id AS alarm_id, e.action AS action, e.who AS who, e.comment AS comment,
+SELECT e.alarm_id AS alarm_id, e.action AS action, e.who AS who,
+    if(e.mark = '', e.comment, trimBoth(concat(e.mark, ' ', e.comment))) AS comment,
     toUnixTimestamp64Milli(e.at) AS at,
     if(e.until IS NULL, NULL, toUnixTimestamp64Milli(assumeNotNull(e.until))) AS until
 FROM fieldstream.alarm_events AS e

@@ -51,7 +51,7 @@ def take(shift: Shift, folder: Path) -> None:
             page = context.new_page()
             page.goto(shift.url + path)
             page.wait_for_timeout(8000)
-            page.screenshot(path=folder / f"{name}.png", full_page=name != "live")
+            page.screenshot(path=folder / f"{name}.png", full_page=name not in ("live", "handover"))
             context.close()
         browser.close()
 

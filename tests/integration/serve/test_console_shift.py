@@ -192,6 +192,9 @@ def test_a_phone_needs_no_sideways_scrolling_on_any_page(browser: Browser, shift
         heading(page, title)
         page.wait_for_timeout(500)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+    row = visitor.open("/alarms").locator("tbody tr").first
+    row.wait_for()
+    assert row.evaluate("row => row.scrollHeight <= row.clientHeight + 1")  # no row lies over the next one
     visitor.leave()
 
 

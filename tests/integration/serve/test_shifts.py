@@ -108,3 +108,22 @@ def test_an_alarm_that_chatters_counts_each_time_and_leads_the_top_ten(shift: Sh
     assert chatters["alarm_id"] == first["alarm_id"] == alarm_id
     assert chatters["most_in_a_minute"] == 4
     assert first["share_percent"] > 30
+
+
+def test_settings_are_tried_on_what_is_stored_and_the_answer_counts_marks(shift: Shift, scene: Scene) -> None:
+    asked = {"layer": "metric", "name": "vibration", "settings": {"high": 2.0}, "asset_id": "mixer", "hours": 2}
+    made = shift.api("POST", "/detection/comparisons", json=asked)
+    assert made["toml"] == '[shadow.metric."vibration"]\nhigh = 2.0'
+
+    def done() -> dict[str, Any] | None:
+        newest: dict[str, Any] = shift.api("GET", "/detection/comparisons", role="viewer")[0]
+        return newest if newest["state"] != "running" else None
+
+    ended = eventually(done, what="the trial has ended")
+    assert ended["state"] == "done", ended["detail"]
+    assert ended["verdict"]["windows"] > 1000
+    assert ended["verdict"]["added"] > 0
+    assert {one["device_id"] for one in ended["verdict"]["changes"]} == {"mixer"}
+    with pytest.raises(httpx.HTTPStatusError) as error:
+        shift.api("POST", "/detection/comparisons", json=asked | {"settings": {"hihg": 2.0}})
+    assert "did you mean 'high'" in refused(error.value)[2]

@@ -31,7 +31,8 @@ SELECT toUnixTimestamp64Milli(if(s.state = 'close', ifNull(s.ended_at, s.evidenc
 FROM fieldstream.anomaly_steps_data AS s FINAL WHERE s.anomaly_id = {anomaly_id:String} ORDER BY s.revision
 """
 _DEEDS = """
-SELECT toUnixTimestamp64Milli(e.at) AS at, e.who AS who, e.action AS action, e.comment AS comment,
+SELECT toUnixTimestamp64Milli(e.at) AS at, e.who AS who, e.action AS action,
+    if(e.mark = '', e.comment, trimBoth(concat(e.mark, ' ', e.comment))) AS comment,
     if(e.until IS NULL, NULL, toUnixTimestamp64Milli(assumeNotNull(e.until))) AS until
 FROM fieldstream.alarm_events AS e WHERE holds AND alarm_id = {alarm_id:String} ORDER BY e.revision DESC LIMIT 100
 """

@@ -111,14 +111,18 @@ def _marks(one: dict[str, Any]) -> list[tables.Cell]:
 
 def _layers(settings: dict[str, Any]) -> list[list[tables.Cell]]:
     rows: list[list[tables.Cell]] = [
-        [texts.LAYERS["all"], name, f"{value}", f"{settings['defaults'][name]}"]
+        [texts.LAYERS["all"], name, _value(value), _value(settings["defaults"][name])]
         for name, value in settings["all"].items()
         if value != settings["defaults"][name] or name == "false_alarms_per_sensor_day"
     ]
     for layer, names in settings["layers"].items():
         for about, values in names.items():
-            rows += [[f"{texts.LAYERS[layer]} {about}", name, f"{value}", "–"] for name, value in values.items()]
+            rows += [[f"{texts.LAYERS[layer]} {about}", name, _value(value), "–"] for name, value in values.items()]
     return rows
+
+
+def _value(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else f"{value}"
 
 
 def verdict(trial: dict[str, Any]) -> str:
