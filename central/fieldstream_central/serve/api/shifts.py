@@ -6,15 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from fieldstream_central.alarms.handover import Corrected, Counted, Deed, Happened, shift
-from fieldstream_central.alarms.health import AlarmHealth, alarm_health
 from fieldstream_central.alarms.life import State
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
 from fieldstream_central.maintenance import MaintenanceError
+from fieldstream_central.serve.alarm_health import AlarmHealth, alarm_health
 from fieldstream_central.serve.api.alarms import AlarmOut, shown
 from fieldstream_central.serve.api.maintenance import Planned, planned_work
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.api.params import SpanParam
+from fieldstream_central.serve.handover import Corrected, Counted, Deed, Happened, shift
 
 router = APIRouter()
 

@@ -1,7 +1,7 @@
 """Floods and load after ISA-18.2 and EEMUA 191."""
 
 import pytest
-from fieldstream_central.alarms.health import BUCKET_MS, Bucket, Flood, find_floods, load_of
+from fieldstream_central.serve.alarm_health import BUCKET_MS, Bucket, Flood, find_floods, load_of
 
 
 def buckets(*counts: int) -> list[Bucket]:
