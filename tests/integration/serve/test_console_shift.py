@@ -72,6 +72,8 @@ def test_signing_in_with_a_token_opens_what_the_role_may_do(browser: Browser, sh
         expect(page.get_by_text(f"the-{role} ({role})")).to_be_visible()
         expect(page.locator("tbody tr").first).to_be_visible()
         expect(page.get_by_role("button", name="Acknowledge")).to_be_visible(visible=acts)
+        page.get_by_role("link", name="Dead letters").click()
+        expect(page.get_by_text("Dead letters are shown to operators")).to_be_visible(visible=not acts)
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("link", name="Alarms", exact=True).click()
     visitor.leave()

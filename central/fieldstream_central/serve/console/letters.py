@@ -59,7 +59,13 @@ class LettersPage:
         ui.timer(_EVERY_S, self.show)
 
     async def show(self) -> None:
-        """Asks the store anew."""
+        """Asks the store anew. What somebody sent may hold names: it is shown to those to whom the API shows it."""
+        await self._part.show()
+        if not self._window.person.may_act:
+            self._letters = {}
+            self._table.update_rows([])
+            self._note.text = texts.LETTERS_FOR_OPERATORS
+            return
         try:
             found = await asyncio.to_thread(self._find)
         except ClickHouseError as error:
@@ -70,7 +76,6 @@ class LettersPage:
         if rows != self._table.rows:
             self._table.update_rows(rows, clear_selection=False)
         self._note.text = "" if found else texts.LETTERS_NONE
-        await self._part.show()
 
     async def _offer(self) -> None:
         self._buttons.set_visibility(self._window.person.may_act)
