@@ -17,6 +17,7 @@ from fieldstream_schemas.topics import READINGS_RAW, parsed_schema
 from local.layout import VENV
 
 from chaos.harm import DrillError, Hurt, delete_records, ends, read_to, until
+from chaos.plant import FAULT_S, FAULT_STARTS_S
 from chaos.verdict import notifications, truth_folder
 from chaos.world import World
 
@@ -189,6 +190,7 @@ def sent_again(world: World, _chance: random.Random) -> None:
 
 def gap(world: World, _chance: random.Random) -> None:
     """Records vanish from Kafka before the pipeline has read them: the audit must name them, and somebody be told."""
+    time.sleep(max(FAULT_STARTS_S) + FAULT_S)  # what vanishes must not be an incident that somebody is to be told
     world.supervisor.stop("gateway")
     begin = ends(world)
     until("the pipeline has read all that is there", lambda: read_to(world, begin))
