@@ -1,4 +1,4 @@
-"""A shift with everything it works with, for the API, Grafana and the console; one browser for all."""
+"""A shift with everything it works with for each module, so that none sees what another did; one browser for all."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class Scene:
     mailbox: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shift]:
     with on_shift(tmp_path_factory.mktemp("shift")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scene(shift: Shift) -> Scene:
     def stored() -> bool:
         with shift.store.client() as clickhouse:

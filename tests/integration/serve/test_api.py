@@ -427,7 +427,7 @@ def api_process(clickhouse: str, folder: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", [path for path in EXAMPLES if "live" not in path])
 def test_the_example_of_every_path_is_answered(served: str, path: str) -> None:
     example = example_of(path).replace(DEVICE, FAULTY[0])
-    answer = httpx.get(served + example)
+    answer = httpx.get(served + example, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.content
 

@@ -120,7 +120,7 @@ class Alarms:
         self._shown: object = None
         with heading(texts.ALARMS):
             self._count = ui.label().classes("fs-badge")
-        self._list = ui.element("div").classes("fs-list").props('role="list"')
+        self._list = ui.element("div").classes("fs-list").props('role="list" tabindex=0')
 
     def show(self, board: Board) -> None:
         """The list, built anew only when it differs; ages move on every ten seconds."""
@@ -166,7 +166,7 @@ class CompletenessLines:
 
     def __init__(self) -> None:
         heading(texts.COMPLETENESS, texts.COMPLETENESS_HINT)
-        self._list = ui.element("div").classes("fs-list")
+        self._list = ui.element("div").classes("fs-list").props("tabindex=0")
         self._shown: object = None
 
     def show(self, board: Board) -> None:
@@ -213,7 +213,7 @@ class Notifications:
 
     def __init__(self) -> None:
         heading(texts.NOTIFICATIONS, texts.NOTIFICATIONS_HINT)
-        self._list = ui.element("div").classes("fs-list").props('role="list"')
+        self._list = ui.element("div").classes("fs-list").props('role="list" tabindex=0')
         self._shown: object = None
 
     def show(self, board: Board) -> None:

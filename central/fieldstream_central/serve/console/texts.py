@@ -339,7 +339,7 @@ MEMBERS = "{count} alarms: {names}"
 
 FEEDBACK = "What people thought of alarms"
 FEEDBACK_HINT = "marks of the last 30 days; they change nothing by themselves"
-FEEDBACK_COLUMNS = ("Alarm", "Came", "Useful", "False", "Expected", "")
+FEEDBACK_COLUMNS = ("Alarm", "Came", "Useful", "False", "Expected", "Try")
 FEEDBACK_NONE = "Nobody has marked an alarm yet; an alarm's page and the alarm list offer it."
 TRY = "Try settings"
 TRY_QUIETER = "Try a quieter setting"
