@@ -72,10 +72,17 @@ def test_signing_in_with_a_token_opens_what_the_role_may_do(browser: Browser, sh
         expect(page.get_by_text(f"the-{role} ({role})")).to_be_visible()
         expect(page.locator("tbody tr").first).to_be_visible()
         expect(page.get_by_role("button", name="Acknowledge")).to_be_visible(visible=acts)
-        page.get_by_role("link", name="Dead letters").click()
-        expect(page.get_by_text("Dead letters are shown to operators")).to_be_visible(visible=not acts)
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("link", name="Alarms", exact=True).click()
+        page.wait_for_url("**/alarms")
+    visitor.leave()
+
+
+def test_a_viewer_is_not_shown_dead_letters(browser: Browser, shift: Shift) -> None:
+    visitor = Visitor(browser, shift, "viewer")
+    page = visitor.open("/dead-letters")
+    expect(page.get_by_text("Dead letters are shown to operators")).to_be_visible()
+    assert page.locator("tbody tr .q-checkbox").count() == 0
     visitor.leave()
 
 
