@@ -1,7 +1,8 @@
 """Where the centre's programs find each other: one TOML file, one dataclass.
 
 The file is named by the environment variable FIELDSTREAM_CONFIG; without it the addresses of the
-local stack hold. Keys are the fields below; unknown keys are refused by name.
+local stack hold. Keys are the fields below; unknown keys are refused by name. `${NAME}` in the file is filled in from
+the environment: that is how a password gets in.
 """
 
 import os
@@ -9,6 +10,7 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from fieldstream_central.store.retention import Retention, RetentionError
@@ -20,14 +22,15 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Addresses of every part. Ports named `*_port` are where our own programs listen, on 127.0.0.1."""
+    """Addresses of every part. Ports named `*_port` are where our own programs show metrics, at `listen`."""
 
     site: str = "local"
+    listen: str = "127.0.0.1"
     mqtt: str = "mqtt://127.0.0.1:1883"  # where gateways listen; dead letters are replayed to it
     kafka: str = "127.0.0.1:9092"
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
     schema_cache: Path = Path("var/schemas")
-    flink: str = "http://127.0.0.1:8082"
+    flink: str = "http://127.0.0.1:8082"  # empty: each job runs in a cluster of its own, which knows its checkpoints
     flink_checkpoints: Path = Path("var/flink/checkpoints")
     parallelism: int = 1
     flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
@@ -65,8 +68,10 @@ def load_settings(path: Path | None = None) -> Settings:
             return Settings()
         path = Path(named)
     try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        table = tomllib.loads(Template(path.read_text()).substitute(os.environ))
+    except KeyError as error:
+        raise SettingsError(f"{path}: the environment has no variable {error}") from error
+    except (OSError, ValueError) as error:
         raise SettingsError(f"{path}: {error}") from error
     known = {one.name: one.type for one in fields(Settings)}
     values: dict[str, Any] = {}

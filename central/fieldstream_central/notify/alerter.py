@@ -72,7 +72,7 @@ class Alerter:
 
     def run(self) -> None:
         """Goes on until the process is stopped."""
-        serve_in_thread(make_app(self._receivers), self._settings.alerter_metrics_port)
+        serve_in_thread(make_app(self._receivers), self._settings.listen, self._settings.alerter_metrics_port)
         self._alarms.start()
         self._feed.start()
         while True:

@@ -185,7 +185,7 @@ def make_app(receivers: Receivers) -> FastAPI:
     return app
 
 
-def serve_in_thread(app: FastAPI, port: int) -> None:
-    """Serves on loopback until the process ends."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+def serve_in_thread(app: FastAPI, host: str, port: int) -> None:
+    """Serves until the process ends."""
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     threading.Thread(target=uvicorn.Server(config).run, name="notify", daemon=True).start()

@@ -17,6 +17,11 @@ import httpx
 _CODE = re.compile(r"Code: (\d+)")
 
 
+def without_password(url: str) -> str:
+    """The address as it may be logged."""
+    return re.sub(r"//[^@/]*@", "//", url)
+
+
 class ClickHouseError(Exception):
     """ClickHouse refused, or did not answer."""
 
@@ -121,7 +126,7 @@ class ClickHouse:
             response = self._http.post("/", params=query, content=body)
         except httpx.HTTPError as error:
             raise UnreachableError(
-                f"ClickHouse at {self.url} does not answer: {error or type(error).__name__}"
+                f"ClickHouse at {without_password(self.url)} does not answer: {error or type(error).__name__}"
             ) from error
         if response.status_code != 200:
             raise refusal(response.headers, response.content)

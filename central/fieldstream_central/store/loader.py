@@ -18,7 +18,7 @@ from prometheus_client import start_http_server
 from fieldstream_central.settings import Settings, load_settings
 from fieldstream_central.store import loader_metrics as metrics
 from fieldstream_central.store.blocks import TABLES, Record
-from fieldstream_central.store.clickhouse import ClickHouse
+from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.inserting import Inserter, Refusal, StoppedError
 from fieldstream_central.store.lag import LagMeter
 from fieldstream_central.store.refused import DeadLetterWriter
@@ -207,7 +207,7 @@ def _bytes(key: str | bytes | None) -> bytes | None:
 
 def serve(settings: Settings) -> None:
     """The loader, its metrics and the repair of late windows, until SIGTERM or SIGINT."""
-    start_http_server(settings.loader_metrics_port, addr="127.0.0.1")
+    start_http_server(settings.loader_metrics_port, addr=settings.listen)
     loader = Loader(settings)
     loops = upkeep(settings.clickhouse)
 
@@ -220,7 +220,7 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     for loop in loops:
         loop.start()
-    log.info("loads %s from %s into %s", ", ".join(TABLES), settings.kafka, settings.clickhouse)
+    log.info("loads %s from %s into %s", ", ".join(TABLES), settings.kafka, without_password(settings.clickhouse))
     try:
         loader.run()
     finally:

@@ -48,7 +48,6 @@ def job_configuration(
     `parameters` are for the job's own functions; `more` settings go last. Resolves the ids of the schemas the jobs
     write, from disk if the registry is away.
     """
-    host, port = settings.flink.removeprefix("http://").split(":")
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     known = {
         "fieldstream.kafka": settings.kafka,
@@ -60,24 +59,33 @@ def job_configuration(
         schema_name = topic.schema_file.removesuffix(".avsc")
         known[f"fieldstream.schema-id.{schema_name}"] = str(registry.wait_for_id(topic))
     configuration = COMMON | {
-        "execution.target": "remote",
-        "execution.attached": "false",
-        "rest.address": host,
-        "rest.port": port,
         "pipeline.name": name,
-        # Said here, or a client takes the number of its own cores.
-        "parallelism.default": str(settings.parallelism),
-        "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
         # Flink takes the list apart twice, at commas and at colons, and each time one layer of quotes goes.
         "pipeline.global-job-parameters": ",".join(
             f"'{key}:''{value}'''" for key, value in (known | dict(parameters or {})).items()
         ),
-        "execution.checkpointing.dir": checkpoint_folder(settings, name).as_uri(),
     }
+    if settings.flink:
+        configuration |= _submission(settings, name)
     if restore_from:
         configuration["execution.state-recovery.path"] = restore_from
         configuration["execution.state-recovery.claim-mode"] = "CLAIM"
     return configuration | (more or {})
+
+
+def _submission(settings: Settings, name: str) -> dict[str, str]:
+    """What a shared cluster has to be told of a job; a cluster of the job's own was started with all of it."""
+    host, port = settings.flink.removeprefix("http://").split(":")
+    return {
+        "execution.target": "remote",
+        "execution.attached": "false",
+        "rest.address": host,
+        "rest.port": port,
+        # Said here, or a client takes the number of its own cores.
+        "parallelism.default": str(settings.parallelism),
+        "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
+        "execution.checkpointing.dir": checkpoint_folder(settings, name).as_uri(),
+    }
 
 
 def checkpoint_folder(settings: Settings, name: str) -> Path:

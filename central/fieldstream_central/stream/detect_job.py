@@ -185,15 +185,17 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
             yield Row(step.anomaly_id, self._header + body.getvalue())
 
 
-def remote_environment(
+def environment(
     settings: Settings, restore_from: str | None, *, rehearsal: bool = False
 ) -> StreamExecutionEnvironment:
-    """The cluster as an execution environment. PyFlink itself offers only one that starts a cluster of its own."""
+    """The cluster as an execution environment. For a remote one PyFlink itself has no call."""
     more = CONFIGURATION | {"pipeline.name": "detect" + SUFFIX} if rehearsal else None
     values = job_configuration(settings, name="detect", restore_from=restore_from, more=more)
     configuration = Configuration()
     for key, value in values.items():
         configuration.set_string(key, value)
+    if not settings.flink:
+        return StreamExecutionEnvironment.get_execution_environment(configuration)
     gateway = get_gateway()
     jars = gateway.new_array(gateway.jvm.String, 1)
     jars[0] = str(settings.flink_function_jar.absolute())
@@ -207,7 +209,7 @@ def remote_environment(
 
 def prepare(settings: Settings, *, restore_from: str | None, rehearsal: bool = False) -> StatementSet:
     """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
-    table_env = StreamTableEnvironment.create(remote_environment(settings, restore_from, rehearsal=rehearsal))
+    table_env = StreamTableEnvironment.create(environment(settings, restore_from, rehearsal=rehearsal))
     table_env.execute_sql("CREATE TEMPORARY FUNCTION asset_key AS 'fieldstream.AssetKey'")
     for statement in SOURCES.replace("$kafka", settings.kafka).split(";\n"):
         table_env.execute_sql(redirected(statement) if rehearsal else statement)

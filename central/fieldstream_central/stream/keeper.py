@@ -55,7 +55,7 @@ class Keeper:
 
     def run(self) -> None:
         """Goes on until the process is stopped."""
-        start_http_server(self._settings.jobs_metrics_port, "127.0.0.1")
+        start_http_server(self._settings.jobs_metrics_port, self._settings.listen)
         reachable = True
         while True:
             for lag in self._lags:

@@ -1,0 +1,1 @@
+"""What is declared once for every way to run Fieldstream, and the files that are made from it."""
