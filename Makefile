@@ -5,7 +5,7 @@ LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
-  bench-store bench-alarms chaos chaos-nightly lock
+  bench-store bench-alarms chaos chaos-nightly lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -32,9 +32,12 @@ lint: install ## ruff: format and rules
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 
+lint-deploy: install ## the chart of every tier: rendered, schemas, policies (CRDS=folder of the operators' CRDs)
+	@$(LOCAL) $(PY) -m declared.lint $(if $(CRDS),--crds $(CRDS))
+
 types: install ## mypy, strict
 	@.venv/bin/mypy schemas/fieldstream_schemas edge/fieldstream_edge firmware-sim/fieldstream_sim \
-	  central/fieldstream_central deploy/local tests
+	  central/fieldstream_central deploy/local deploy/declared tests
 
 unit: install ## unit tests: seconds, no broker, no cluster
 	@.venv/bin/pytest -q tests/unit

@@ -1,6 +1,6 @@
 """Writes what is made from the declarations; `--check` only says what is not as it should be.
 
-    PYTHONPATH=deploy .venv/bin/python -m declared.write [--check]
+PYTHONPATH=deploy .venv/bin/python -m declared.write [--check]
 """
 
 import sys

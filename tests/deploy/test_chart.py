@@ -1,0 +1,102 @@
+"""The chart of every tier passes, its settings are ones the programs take, and a fault in it is found."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from declared import lint
+from declared.tiers import TIERS
+from fieldstream_central.settings import load_settings
+from fieldstream_schemas.topics import TOPICS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    lint.install()
+
+
+@pytest.fixture(scope="module")
+def small() -> list[dict[str, Any]]:
+    return lint.rendered("small")
+
+
+def of_kind(manifests: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
+    return next(m for m in manifests if m["kind"] == kind and m["metadata"]["name"].endswith(name))
+
+
+@pytest.mark.parametrize("tier", [tier.name for tier in TIERS])
+def test_every_tier_passes(tier: str) -> None:
+    lint.check(lint.rendered(tier), {})
+
+
+def unknown_field(manifests: list[dict[str, Any]]) -> None:
+    of_kind(manifests, "Deployment", "-loader")["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
+
+
+def unknown_field_in_an_operators_pod(manifests: list[dict[str, Any]]) -> None:
+    of_kind(manifests, "FlinkDeployment")["spec"]["podTemplate"]["spec"]["volumez"] = []
+
+
+def root(manifests: list[dict[str, Any]]) -> None:
+    pod = of_kind(manifests, "Deployment", "-api")["spec"]["template"]["spec"]
+    pod["securityContext"] |= {"runAsUser": 0, "runAsNonRoot": False}
+    pod["containers"][0]["securityContext"] |= {"runAsUser": 0, "runAsNonRoot": False}
+
+
+def writable_image_in_an_operators_pod(manifests: list[dict[str, Any]]) -> None:
+    template = of_kind(manifests, "ClickHouseInstallation")["spec"]["templates"]["podTemplates"][0]
+    template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] = False
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (unknown_field, "comand"),
+        (unknown_field_in_an_operators_pod, "volumez"),
+        (root, "-api"),
+        (writable_image_in_an_operators_pod, "clickhouse"),
+    ],
+)
+def test_a_fault_is_found_and_named(
+    small: list[dict[str, Any]], fault: Callable[[list[dict[str, Any]]], None], named: str
+) -> None:
+    broken = copy.deepcopy(small)
+    fault(broken)
+    with pytest.raises(lint.LintError, match=named):
+        lint.check(broken, {})
+
+
+def test_an_unknown_field_of_an_operators_kind_is_found(small: list[dict[str, Any]]) -> None:
+    topic = copy.deepcopy(of_kind(small, "KafkaTopic"))
+    spec = {"type": "object", "properties": {name: {} for name in topic["spec"]}}
+    schema = lint.strict({"type": "object", "properties": {"spec": spec}}, top=True)
+    key = f"{topic['apiVersion']}/KafkaTopic"
+    assert lint.check([topic], {key: schema}) == set()
+    topic["spec"]["partitionz"] = 4
+    with pytest.raises(lint.LintError, match="partitionz"):
+        lint.check([topic], {key: schema})
+
+
+def test_the_programs_take_the_charts_settings(
+    small: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "fieldstream.toml"
+    file.write_text(of_kind(small, "ConfigMap")["data"]["fieldstream.toml"])
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", "secret")
+    settings = load_settings(file)
+    services = {m["metadata"]["name"]: m["spec"]["ports"][0]["port"] for m in small if m["kind"] == "Service"}
+    for address in (settings.api, settings.console, settings.registry[0].removesuffix("/apis/ccompat/v7")):
+        host, port = address.removeprefix("http://").split(":")
+        assert services[host] == int(port)
+    assert "fieldstream:secret@" in settings.clickhouse
+
+
+def test_every_topic_is_kept_three_times_with_its_own_settings(small: list[dict[str, Any]]) -> None:
+    made = {m["metadata"]["name"]: m["spec"] for m in small if m["kind"] == "KafkaTopic"}
+    assert made.keys() == TOPICS.keys()
+    for name, topic in TOPICS.items():
+        assert (made[name]["replicas"], made[name]["config"]["min.insync.replicas"]) == (3, 2)
+        assert topic.config.items() <= made[name]["config"].items()
+        assert made[name]["partitions"] >= topic.partitions
