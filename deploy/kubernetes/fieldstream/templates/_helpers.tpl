@@ -15,9 +15,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- /* Pod Security Standard "restricted". */}}
 {{- define "podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
