@@ -185,9 +185,7 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
             yield Row(step.anomaly_id, self._header + body.getvalue())
 
 
-def environment(
-    settings: Settings, restore_from: str | None, *, rehearsal: bool = False
-) -> StreamExecutionEnvironment:
+def environment(settings: Settings, restore_from: str | None, *, rehearsal: bool = False) -> StreamExecutionEnvironment:
     """The cluster as an execution environment. For a remote one PyFlink itself has no call."""
     more = CONFIGURATION | {"pipeline.name": "detect" + SUFFIX} if rehearsal else None
     values = job_configuration(settings, name="detect", restore_from=restore_from, more=more)
