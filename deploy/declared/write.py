@@ -9,6 +9,7 @@ import yaml
 from fieldstream_schemas.topics import TOPICS
 from local.layout import DEFAULT_PORTS, ROOT
 
+from declared import compose
 from declared.tiers import SCALED, STATE_BYTES_PER_SENSOR, TIERS
 
 CHART = ROOT / "deploy" / "kubernetes" / "fieldstream"
@@ -24,6 +25,7 @@ def files() -> dict[str, str]:
     for tier in TIERS:
         head = f"{NOTE}# {tier.rate:,} readings/s, steady; twice of it for a while. The arithmetic: docs/capacity.md.\n"
         made[f"{chart}/tiers/{tier.name}.yaml"] = head + yaml.safe_dump(tier.values(), sort_keys=False)
+    made |= {path: NOTE + text for path, text in compose.files().items()}
     before, _, rest = CAPACITY.read_text().partition(BEGIN)
     made[str(CAPACITY.relative_to(ROOT))] = before + BEGIN + table() + END + rest.partition(END)[2]
     return made
@@ -66,6 +68,7 @@ def main() -> int:
         if not file.exists() or file.read_text() != text:
             stale.append(path)
             if "--check" not in sys.argv:
+                file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)
     print("\n".join(f"{path}: {'is stale' if '--check' in sys.argv else 'written'}" for path in stale) or "up to date")
     return 1 if stale and "--check" in sys.argv else 0

@@ -1,9 +1,14 @@
 """What the deployments say is what is declared once."""
 
+from typing import Any
+
 import pytest
-from declared import write
+import yaml
+from declared import compose, write
 from declared.tiers import TIERS, Tier
-from local.layout import ROOT
+from fieldstream_central.settings import SettingsError, load_settings
+from fieldstream_edge.config import load
+from local.layout import DEFAULT_PORTS, ROOT
 
 
 @pytest.mark.parametrize(("path", "text"), write.files().items())
@@ -23,3 +28,41 @@ def test_partitions_leave_room_to_double_the_slots() -> None:
 def test_no_shard_is_larger_than_may_be_copied_in_a_day() -> None:
     for tier in TIERS:
         assert tier.stored_bytes / tier.shards <= 8e12
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
+    return services
+
+
+def test_compose_publishes_the_declared_ports_on_loopback(services: dict[str, Any]) -> None:
+    for name, service in compose.SERVICES.items():
+        for published in services[service].get("ports", []):
+            host, outside, inside = published.split(":")
+            assert (host, outside) == ("127.0.0.1", inside)
+            assert int(inside) in {DEFAULT_PORTS[n] for n, s in compose.SERVICES.items() if s == service}, name
+
+
+def test_the_programs_take_composes_settings(monkeypatch: pytest.MonkeyPatch, services: dict[str, Any]) -> None:
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", "secret")
+    settings = load_settings(ROOT / compose.FOLDER / "fieldstream.toml")
+    for address in (settings.kafka, settings.clickhouse, settings.api, settings.flink, *settings.registry):
+        assert address.rpartition("@")[2].rpartition("//")[2].partition(":")[0] in services
+    load(ROOT / compose.FOLDER / "gateway.toml")
+
+
+def test_no_service_may_write_its_image_or_gain_privileges(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+
+
+def test_the_job_manager_may_use_what_flink_is_told_to(services: dict[str, Any]) -> None:
+    flink = yaml.safe_load((ROOT / compose.FOLDER / "flink/config.yaml").read_text())
+    assert services["jobmanager"]["mem_limit"] == flink["jobmanager.memory.process.size"]
+
+
+def test_a_missing_password_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLICKHOUSE_PASSWORD", raising=False)
+    with pytest.raises(SettingsError, match="CLICKHOUSE_PASSWORD"):
+        load_settings(ROOT / compose.FOLDER / "fieldstream.toml")
