@@ -34,6 +34,7 @@ lint: install ## ruff: format and rules
 
 lint-deploy: install ## the chart of every tier: rendered, schemas, policies (CRDS=folder of the operators' CRDs)
 	@$(LOCAL) $(PY) -m declared.lint $(if $(CRDS),--crds $(CRDS))
+	@.venv/bin/pytest -q tests/deploy
 
 types: install ## mypy, strict
 	@.venv/bin/mypy schemas/fieldstream_schemas edge/fieldstream_edge firmware-sim/fieldstream_sim \
