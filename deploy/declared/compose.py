@@ -34,9 +34,8 @@ def files() -> dict[str, str]:
     layout = Layout(STATE)
     settings = configs.settings(layout) + 'api_tokens_file = "/run/secrets/api-tokens.toml"\nlisten = "0.0.0.0"\n'
     settings = settings.replace(f"{ROOT}/var/java", "/opt/fieldstream").replace(f"{STATE}/secrets", "/run/secrets")
+    settings = settings.replace(f"{STATE}/config/notify.toml", "/etc/fieldstream/notify.toml")
     settings = settings.replace("//127.0.0.1:8123", "//fieldstream:${CLICKHOUSE_PASSWORD}@127.0.0.1:8123")
-    # A mailbox for trials stands for people; the webhook is the local stack's own.
-    alertmanager = re.sub(r".*webhook_configs.*\n", "", configs.alertmanager(layout))
     flink = configs.flink(layout).replace("jobmanager.rpc.address: 127.0.0.1", "jobmanager.rpc.address: jobmanager")
     flink = re.sub(r"(bind-host|bind-address): 127\.0\.0\.1", r"\1: 0.0.0.0", flink)
     flink = re.sub(r"taskmanager\.host: .*\n", "", flink).replace("rest.address: 127.0.0.1", "rest.address: jobmanager")
@@ -44,11 +43,13 @@ def files() -> dict[str, str]:
     mosquitto = configs.mosquitto(layout).replace(f"{STATE}/mosquitto", "/mosquitto/data")
     return {
         f"{FOLDER}/fieldstream.toml": _with_services(settings),
+        # A mailbox for trials stands for people.
+        f"{FOLDER}/notify.toml": _with_services(configs.notify(layout)).replace('"127.0.0.1"', '"mailbox"'),
         f"{FOLDER}/gateway.toml": _with_services(configs.gateway(layout)) + 'host = "0.0.0.0"\n',
         f"{FOLDER}/prometheus.yml": _with_services(configs.prometheus(layout)).replace(
             f"{ROOT}/deploy/prometheus", "/etc/prometheus"
         ),
-        f"{FOLDER}/alertmanager.yml": _with_services(alertmanager),
+        f"{FOLDER}/alertmanager.yml": _with_services(configs.alertmanager(layout)),
         f"{FOLDER}/flink/config.yaml": flink.replace(f"{STATE}/flink/tmp", "/tmp"),  # noqa: S108 - its own tmpfs
         f"{FOLDER}/mosquitto.conf": re.sub(r" 127\.0\.0\.1|user root\n", "", mosquitto).rstrip() + "\n",
     }
