@@ -36,6 +36,9 @@ def files() -> dict[str, str]:
     settings = settings.replace(f"{ROOT}/var/java", "/opt/fieldstream").replace(f"{STATE}/secrets", "/run/secrets")
     settings = settings.replace(f"{STATE}/config/notify.toml", "/etc/fieldstream/notify.toml")
     settings = settings.replace("//127.0.0.1:8123", "//fieldstream:${CLICKHOUSE_PASSWORD}@127.0.0.1:8123")
+    # A mailbox for trials stands for people; a dead man's switch belongs on another machine.
+    notify = _with_services(configs.notify(layout)).replace('"127.0.0.1"', '"mailbox"')
+    notify = re.sub(r"heartbeat_url.*\n", "", notify)
     flink = configs.flink(layout).replace("jobmanager.rpc.address: 127.0.0.1", "jobmanager.rpc.address: jobmanager")
     flink = re.sub(r"(bind-host|bind-address): 127\.0\.0\.1", r"\1: 0.0.0.0", flink)
     flink = re.sub(r"taskmanager\.host: .*\n", "", flink).replace("rest.address: 127.0.0.1", "rest.address: jobmanager")
@@ -43,8 +46,7 @@ def files() -> dict[str, str]:
     mosquitto = configs.mosquitto(layout).replace(f"{STATE}/mosquitto", "/mosquitto/data")
     return {
         f"{FOLDER}/fieldstream.toml": _with_services(settings),
-        # A mailbox for trials stands for people.
-        f"{FOLDER}/notify.toml": _with_services(configs.notify(layout)).replace('"127.0.0.1"', '"mailbox"'),
+        f"{FOLDER}/notify.toml": notify,
         f"{FOLDER}/gateway.toml": _with_services(configs.gateway(layout)) + 'host = "0.0.0.0"\n',
         f"{FOLDER}/prometheus.yml": _with_services(configs.prometheus(layout)).replace(
             f"{ROOT}/deploy/prometheus", "/etc/prometheus"
