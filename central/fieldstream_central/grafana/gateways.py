@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from fieldstream_central.grafana.frame import fill, frame
 from fieldstream_central.grafana.panels import AMBER, GREEN, RED, bars, column, course, number, rows
+from fieldstream_central.store.audit import SUSPECTED
 
 _NEWEST = """
 SELECT gateway_id, argMax(epoch, ts) AS epoch, max(ts) AS newest, argMax(state, ts) AS state,
@@ -69,9 +70,11 @@ FROM
  ON p.gateway_id = b.gateway_id AND p.epoch = b.epoch AND p.bucket = b.bucket) AS each
 LEFT JOIN
 (SELECT gateway_id, epoch, count() - uniqExact(seq) AS twice FROM fieldstream.readings_data FINAL
- WHERE ts >= now64(3) - INTERVAL 1 DAY GROUP BY gateway_id, epoch) AS d
+ WHERE ts >= SINCE AND SUSPECTED > 0 GROUP BY gateway_id, epoch) AS d
 ON d.gateway_id = each.gateway_id AND d.epoch = each.epoch
-GROUP BY gateway, epoch ORDER BY gateway, epoch"""
+GROUP BY gateway, epoch ORDER BY gateway, epoch""".replace("SUSPECTED", SUSPECTED).replace(
+    "SINCE", "now64(3) - INTERVAL 1 DAY"
+)
 
 RUNNING = f"SELECT countIf(newest > now64(3) - INTERVAL 30 SECOND) FROM ({_NEWEST})"
 SILENT = f"SELECT countIf(newest <= now64(3) - INTERVAL 30 SECOND) FROM ({_NEWEST})"
