@@ -47,10 +47,12 @@ check: lint types unit ## what to run before every commit
 
 test: ## everything that proves the product, on real parts
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
-	@mkdir -p var; echo "Parts and the whole are tested side by side; the parts report at the end."; \
+	@mkdir -p var; rm -f var/test-whole.status; echo "Parts and the whole are tested side by side; the parts report at the end."; \
 	.venv/bin/pytest tests/unit tests/contract tests/integration > var/test-parts.log 2>&1 & parts=$$!; \
-	.venv/bin/pytest -m "not slow" tests/chaos tests/end_to_end; whole=$$?; \
-	wait $$parts; status=$$?; cat var/test-parts.log; exit $$((whole | status))
+	{ .venv/bin/pytest -m "not slow" tests/chaos tests/end_to_end; echo $$? > var/test-whole.status; } 2>&1 \
+	  | tee var/test-whole.log; \
+	wait $$parts; status=$$?; cat var/test-parts.log; grep -hE "^(FAILED|ERROR) " var/test-whole.log var/test-parts.log; \
+	exit $$(($$(cat var/test-whole.status) | status))
 
 test-superset: ## the bundle in a real Superset, in a browser (installs 640 MB)
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser --with-superset

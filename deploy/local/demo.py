@@ -112,7 +112,7 @@ def p95(values: list[float]) -> float | None:
 
 
 def settle(truth: oracle.Truth, demo: Demo) -> None:
-    """Waits, bounded, until every acknowledged reading is stored, every window closed and the shift's incident over."""
+    """Waits, bounded, until every acknowledged reading is stored, every window closed and one incident over."""
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:
         oracle.check_rejects(truth, demo.store)
@@ -172,7 +172,7 @@ def figures(demo: Demo, truth: oracle.Truth) -> dict[str, Any]:
 
 
 def passed(result: dict[str, Any]) -> bool:
-    """Whether nothing is missing, doubled or wrong, the recorded failure was told, and an incident was handled."""
+    """Whether nothing is missing, doubled or wrong, the recorded failure was told, an incident was handled."""
     zero = ("missing", "duplicates", "unexpected", "altered", "bad_messages_unaccounted", "windows_wrong")
     whole = all(result[name] == 0 for name in zero) and result["acknowledged"] > 0 and result["windows_checked"] > 0
     told = result["recorded_failure_found"] and result["notifications"] > 0

@@ -60,16 +60,16 @@ SELECT tupleElement(gap, 1) + 1 AS first, tupleElement(gap, 2) - 1 AS last FROM
 ORDER BY first
 """
 
-# Whether any gateway's epoch has more rows than places among readings measured since `SINCE`. What Kafka delivered again
-# counts too until it is merged: a suspicion, which costs a fraction of the answer and nearly always saves it.
+# Whether any gateway's epoch has more rows than places among readings measured since SINCE. What Kafka delivered
+# again counts too until it is merged: a suspicion, which costs a fraction of the answer and nearly always saves it.
 SUSPECTED = """(SELECT count() FROM (SELECT 1 FROM fieldstream.readings_data WHERE ts >= SINCE
     GROUP BY gateway_id, epoch HAVING count() > groupBitmap(toUInt64(seq))))"""
 
-_DUPLICATES = f"""
+_DUPLICATES = """
 SELECT gateway_id, epoch, count() - uniqExact(seq) AS duplicates FROM fieldstream.readings_data FINAL
-WHERE ts >= SINCE AND {{gateway:String}} IN ('', gateway_id) AND {SUSPECTED} > 0
+WHERE ts >= SINCE AND {gateway:String} IN ('', gateway_id) AND SUSPECTED > 0
 GROUP BY gateway_id, epoch
-""".replace("SINCE", "now64(3) - INTERVAL {hours:UInt32} HOUR")
+""".replace("SUSPECTED", SUSPECTED).replace("SINCE", "now64(3) - INTERVAL {hours:UInt32} HOUR")
 
 # How far each epoch had come at two moments; heartbeats come every 10 s.
 _PERIOD = """
