@@ -11,6 +11,8 @@ from fieldstream_central.store.clickhouse import RefusedError, UnreachableError,
 
 _Asking = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
+# Many small questions side by side: a second thread only adds a quarter to the CPU of each. Streams keep theirs.
+_SMALL: dict[str, object] = {"max_threads": 1}
 # A question of a person must not hold up the plant: it is ended by the engine after this long.
 _SETTINGS: dict[str, object] = {
     "readonly": 2,
@@ -45,7 +47,7 @@ class StoreReader:
     async def text(self, sql: str, params: Mapping[str, object] | None = None) -> bytes:
         """The answer as ClickHouse wrote it; the statement names its FORMAT."""
         try:
-            async with self._asking(sql, params, {}) as response:
+            async with self._asking(sql, params, _SMALL) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnreachableError(f"ClickHouse does not answer: {error or type(error).__name__}") from error
