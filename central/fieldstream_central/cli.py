@@ -130,6 +130,14 @@ def withdraw_maintenance(name: Annotated[str, typer.Argument(help="the name it w
     announce(load_settings(), name, None)
 
 
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="one list of findings")] = False) -> None:
+    """Look at the whole running system: what is wrong, and what to do. Exit status 1 if anything is wrong."""
+    from fieldstream_central.doctor.report import report
+
+    raise typer.Exit(report(load_settings(), as_json=as_json))
+
+
 @jobs.command("run")
 def run_jobs() -> None:
     """Keep both stream jobs running, from their newest checkpoints. Goes on until stopped."""

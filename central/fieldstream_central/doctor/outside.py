@@ -1,0 +1,170 @@
+"""Looks at the parts that are not ours: broker, Kafka, registry, Flink, ClickHouse, Prometheus, Alertmanager."""
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from fieldstream_schemas.registry import SchemaRegistry
+from fieldstream_schemas.topics import TOPICS
+
+from fieldstream_central.doctor.finding import Check, Finding
+from fieldstream_central.settings import Settings
+from fieldstream_central.store.clickhouse import ClickHouse, without_password
+from fieldstream_central.store.migrate import migrations
+from fieldstream_central.stream.cluster import Cluster, hold_file, latest_checkpoint
+from fieldstream_central.stream.keeper import JOBS
+
+CHECKPOINT_OLD_S = 120
+DISK_FREE_SHARE = 0.1
+MANY_PARTS = 300  # ClickHouse slows inserts down at 1,000 in a partition
+TIMEOUT_S = 5.0
+
+
+def mqtt(settings: Settings) -> Iterator[Finding]:
+    """Whether something listens at the broker's address."""
+    url = urlsplit(settings.mqtt)
+    socket.create_connection((url.hostname or "", url.port or 1883), timeout=TIMEOUT_S).close()
+    yield Finding("mqtt", f"listens at {settings.mqtt}")
+
+
+def kafka(settings: Settings) -> Iterator[Finding]:
+    """Every topic with its partitions and its retention, and every partition with a leader and all its replicas."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+    found = admin.list_topics(timeout=TIMEOUT_S)
+    yield Finding("kafka", f"{len(found.brokers)} broker(s) at {settings.kafka}")
+    for name, topic in TOPICS.items():
+        if name not in found.topics:
+            yield Finding("kafka", f"topic {name} is missing", "Run `fieldstream topics`.")
+            continue
+        partitions = found.topics[name].partitions
+        if len(partitions) < topic.partitions:
+            said = f"topic {name} has {len(partitions)} partitions, declared are {topic.partitions}"
+            yield Finding("kafka", said, "Add partitions: `kafka-topics --alter`; keys then change their partition.")
+        for number, partition in partitions.items():
+            if partition.leader < 0 or len(partition.isrs) < len(partition.replicas):
+                said = f"{name}/{number} has {len(partition.isrs)} of {len(partition.replicas)} replicas in step"
+                yield Finding(
+                    "kafka", said, "See whether every broker runs and has disk; a replica that is back catches up."
+                )
+    there = [name for name in TOPICS if name in found.topics]
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in there]
+    for resource, future in admin.describe_configs(asked, request_timeout=TIMEOUT_S).items():
+        have = future.result()
+        for key, value in TOPICS[resource.name].config.items():
+            if have[key].value != value:
+                said = f"topic {resource.name} has {key}={have[key].value}, declared is {value}"
+                yield Finding("kafka", said, f"`kafka-configs --alter --add-config {key}={value}` on the topic.")
+
+
+def registry(settings: Settings) -> Iterator[Finding]:
+    """Each instance, and whether ours may follow what is registered. Programs go on with what is on disk."""
+    for url in settings.registry:
+        try:
+            httpx.get(f"{url}/subjects", timeout=TIMEOUT_S).raise_for_status()
+            yield Finding("registry", f"{url} answers")
+        except httpx.HTTPError as error:
+            remedy = "Start it. Until then programs go on with the schemas that they have on disk."
+            yield Finding("registry", f"{url} does not answer: {error}", remedy)
+            return
+    client = SchemaRegistry(settings.registry, settings.schema_cache)
+    for topic in TOPICS.values():
+        if problems := client.check(topic.subject, topic.schema_text):
+            yield Finding(
+                "registry", f"{topic.subject} is incompatible: {problems[0]}", "Install the matching version."
+            )
+    if not client.holds(TOPICS.values()):
+        remedy = "Run `fieldstream schemas register`."
+        yield Finding("registry", f"{settings.schema_cache} does not hold every schema's id", remedy)
+
+
+def flink(settings: Settings) -> Iterator[Finding]:
+    """Both jobs, and how old the checkpoint is from which each would go on."""
+    cluster = Cluster(settings.flink)
+    for name in JOBS:
+        job_id = cluster.running(name)
+        if hold_file(settings, name).exists():
+            yield Finding("flink", f"{name} was stopped by somebody", f"`fieldstream jobs deploy {name}`")
+            continue
+        if not job_id or cluster.state(job_id) != "RUNNING":
+            why = cluster.newest_failure(name) or f"{cluster.free_slots()} task slots are free"
+            remedy = "Its slots need a TaskManager; then the log of `fieldstream jobs run` says why it does not start."
+            yield Finding("flink", f"{name} does not run: {why}", remedy)
+            continue
+        checkpoint = latest_checkpoint(settings, name)
+        age_s = time.time() - (Path(urlsplit(checkpoint).path) / "_metadata").stat().st_mtime if checkpoint else None
+        if age_s is None or age_s > CHECKPOINT_OLD_S:
+            age = "none yet" if age_s is None else f"{age_s:.0f} s old"
+            remedy = f"See the disk at {settings.flink_checkpoints} and the job's checkpoints on {settings.flink}."
+            yield Finding("flink", f"{name}: newest checkpoint {age}", remedy)
+        else:
+            yield Finding("flink", f"{name} runs, checkpoint {age_s:.0f} s old")
+
+
+def clickhouse(settings: Settings) -> Iterator[Finding]:
+    """Schema, parts and disk."""
+    with ClickHouse(settings.clickhouse, timeout_s=TIMEOUT_S) as store:
+        version = store.value("SELECT version()")
+        yield Finding("clickhouse", f"{version} at {without_password(settings.clickhouse)}")
+        there = "SELECT count() FROM system.tables WHERE database = 'fieldstream' AND name = 'migrations'"
+        applied = store.rows("SELECT number FROM fieldstream.migrations FINAL") if store.value(there) else []
+        if lacking := {one.number for one in migrations()} - {row["number"] for row in applied}:
+            said = f"{len(lacking)} migrations are not applied, the first is {min(lacking)}"
+            yield Finding("clickhouse", said, "Run `fieldstream store migrate`.")
+        for row in store.rows(
+            "SELECT table, partition, count() AS n FROM system.parts WHERE active AND database = 'fieldstream' "
+            "GROUP BY table, partition HAVING n > {many:UInt32}",
+            {"many": MANY_PARTS},
+        ):
+            said = f"{row['table']} has {row['n']} parts in {row['partition']}"
+            yield Finding("clickhouse", said, "Merges do not keep up: see CPU, disk and how many loaders insert.")
+        for row in store.rows("SELECT name, free_space / total_space AS free FROM system.disks WHERE total_space > 0"):
+            if row["free"] < DISK_FREE_SHARE:
+                said = f"disk {row['name']} has {row['free']:.0%} left"
+                yield Finding(
+                    "clickhouse", said, "Make room, or keep for fewer days: `retention_days`, `store migrate`."
+                )
+
+
+def disks(settings: Settings) -> Iterator[Finding]:
+    """Room for checkpoints and schemas, where they are on this machine."""
+    for path in (settings.flink_checkpoints, settings.schema_cache, settings.notify_ledger.parent):
+        if path.exists():
+            usage = shutil.disk_usage(path)
+            said = f"{path} has {usage.free / usage.total:.0%} of its disk left"
+            remedy = "Make room: checkpoints stop and jobs would repeat all since the last one."
+            yield Finding("disks", said, "" if usage.free > DISK_FREE_SHARE * usage.total else remedy)
+
+
+def prometheus(settings: Settings) -> Iterator[Finding]:
+    """Whether it runs, and what it is alarmed about."""
+    httpx.get(f"{settings.prometheus}/-/ready", timeout=TIMEOUT_S).raise_for_status()
+    yield Finding("prometheus", f"ready at {settings.prometheus}")
+    for alert in httpx.get(f"{settings.prometheus}/api/v1/alerts", timeout=TIMEOUT_S).json()["data"]["alerts"]:
+        notes = alert["annotations"]
+        if alert["state"] == "firing" and alert["labels"]["alertname"] != "FieldstreamWatchdog":
+            yield Finding("prometheus", f"alarm: {notes['summary']}", notes.get("description", "See its runbook."))
+
+
+def alertmanager(settings: Settings) -> Iterator[Finding]:
+    """Whether it would send."""
+    httpx.get(f"{settings.alertmanager}/-/ready", timeout=TIMEOUT_S).raise_for_status()
+    yield Finding("alertmanager", f"ready at {settings.alertmanager}")
+
+
+CHECKS = (
+    Check("mqtt", mqtt, "Start the MQTT broker; gateways keep what they have and devices keep trying."),
+    Check("kafka", kafka, "Start Kafka, or correct `kafka` in the settings; gateways keep readings until then."),
+    Check("registry", registry, "Start the schema registry.", needs=("kafka",)),
+    Check(
+        "flink", flink, "Start the Flink cluster; jobs go on from their checkpoints by themselves.", needs=("kafka",)
+    ),
+    Check("clickhouse", clickhouse, "Start ClickHouse; the loader waits and stores everything afterwards."),
+    Check("disks", disks, "See whether the folder is there and may be read."),
+    Check("prometheus", prometheus, "Start Prometheus; until then nobody is told when a part fails."),
+    Check("alertmanager", alertmanager, "Start Alertmanager; until then nobody is told of anything."),
+)
