@@ -2,9 +2,7 @@
 
 import shutil
 import socket
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +14,7 @@ from fieldstream_central.doctor.finding import Check, Finding
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.migrate import migrations
-from fieldstream_central.stream.cluster import Cluster, hold_file, latest_checkpoint
+from fieldstream_central.stream.cluster import Cluster, checkpoint_age_s, hold_file
 from fieldstream_central.stream.keeper import JOBS
 
 CHECKPOINT_OLD_S = 120
@@ -95,8 +93,7 @@ def flink(settings: Settings) -> Iterator[Finding]:
             remedy = "Its slots need a TaskManager; then the log of `fieldstream jobs run` says why it does not start."
             yield Finding("flink", f"{name} does not run: {why}", remedy)
             continue
-        checkpoint = latest_checkpoint(settings, name)
-        age_s = time.time() - (Path(urlsplit(checkpoint).path) / "_metadata").stat().st_mtime if checkpoint else None
+        age_s = checkpoint_age_s(settings, name)
         if age_s is None or age_s > CHECKPOINT_OLD_S:
             age = "none yet" if age_s is None else f"{age_s:.0f} s old"
             remedy = f"See the disk at {settings.flink_checkpoints} and the job's checkpoints on {settings.flink}."

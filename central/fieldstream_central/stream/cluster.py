@@ -104,10 +104,19 @@ def hold_file(settings: Settings, name: str) -> Path:
 
 def latest_checkpoint(settings: Settings, name: str) -> str | None:
     """Newest complete checkpoint or savepoint of the job, as a URI; None if there is none."""
+    newest = _newest_metadata(settings, name)
+    return newest.parent.as_uri() if newest else None
+
+
+def checkpoint_age_s(settings: Settings, name: str) -> float | None:
+    """Seconds since the job's newest complete checkpoint; None if there is none."""
+    newest = _newest_metadata(settings, name)
+    return time.time() - newest.stat().st_mtime if newest else None
+
+
+def _newest_metadata(settings: Settings, name: str) -> Path | None:
     complete = [path for path in checkpoint_folder(settings, name).glob("*/*/_metadata") if path.stat().st_size]
-    if not complete:
-        return None
-    return max(complete, key=lambda path: path.stat().st_mtime).parent.as_uri()
+    return max(complete, key=lambda path: path.stat().st_mtime, default=None)
 
 
 class Cluster:

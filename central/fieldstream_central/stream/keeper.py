@@ -15,7 +15,7 @@ from fieldstream_schemas.topics import ANOMALIES, READINGS_RAW, WINDOWS
 from prometheus_client import Counter, Gauge, start_http_server
 
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.cluster import Cluster, hold_file, latest_checkpoint
+from fieldstream_central.stream.cluster import Cluster, checkpoint_age_s, hold_file, latest_checkpoint
 from fieldstream_central.stream.group_lag import GroupLag
 
 JOBS = ("pipeline", "detect")
@@ -32,6 +32,9 @@ log = logging.getLogger("fieldstream.jobs")
 
 RUNNING = Gauge("fieldstream_job_running", "1 when every task of the job runs", ["job"])
 RECORDS = Gauge("fieldstream_job_records_total", "Records the job's sources have read since it was started", ["job"])
+CHECKPOINT_AGE = Gauge(
+    "fieldstream_job_checkpoint_age_seconds", "Since the job's newest complete checkpoint, if it ever made one", ["job"]
+)
 EVENTS = Gauge(
     "fieldstream_job_events",
     "What the job's functions have counted since it was started: duplicates, late_readings (each batch of them a "
@@ -78,6 +81,8 @@ class Keeper:
             job_id = self._cluster.running(job)
             runs = job_id is not None and self._cluster.state(job_id) == "RUNNING"
             RUNNING.labels(job).set(runs)
+            if self._settings.flink and (age_s := checkpoint_age_s(self._settings, job)) is not None:
+                CHECKPOINT_AGE.labels(job).set(age_s)
             self._reap(job)
             if runs:
                 self._tries[job] = 0

@@ -23,18 +23,32 @@ def clickhouse(store: Store) -> Iterator[ClickHouse]:
             "FROM numbers(1, 90) WHERE number != 50"
         )
         client.execute(
-            "INSERT INTO fieldstream.gateways_data (gateway_id, epoch, ts, state, last_seq, last_sent_seq) "
-            "VALUES ('g', 7, now64(3) - INTERVAL 60 SECOND, 'running', 90, 90)"
+            "INSERT INTO fieldstream.gateways_data (gateway_id, epoch, ts, state, last_seq, last_sent_seq, "
+            "spool_hours_left, clock_offset_ms) VALUES ('g', 7, now64(3) - 90, 'running', 80, 80, 9.5, NULL), "
+            "('g', 7, now64(3) - 60, 'running', 90, 90, 7.5, -2500)"
         )
         yield client
 
 
-def test_completeness_is_exported_per_gateway_and_epoch(clickhouse: ClickHouse) -> None:
+def test_completeness_gateways_health_parts_and_disk_are_exported(clickhouse: ClickHouse) -> None:
     watch(clickhouse)()
     labels = {"gateway": "g", "epoch": "7"}
     assert REGISTRY.get_sample_value("fieldstream_completeness_accepted", labels) == 90
     assert REGISTRY.get_sample_value("fieldstream_completeness_stored", labels) == 89
     assert REGISTRY.get_sample_value("fieldstream_completeness_missing", labels) == 1
+
+    labels = {"gateway": "g"}
+    assert REGISTRY.get_sample_value("fieldstream_fleet_spool_hours_left", labels) == 7.5
+    assert REGISTRY.get_sample_value("fieldstream_fleet_clock_offset_seconds", labels) == -2.5
+    assert REGISTRY.get_sample_value("fieldstream_fleet_certificate_expires_timestamp_seconds", labels) is None
+    held = clickhouse.value(
+        "SELECT max(n) FROM (SELECT count() AS n FROM system.parts WHERE active AND table = 'gateways_data' "
+        "GROUP BY partition)"
+    )
+    assert REGISTRY.get_sample_value("fieldstream_store_parts", {"table": "gateways_data"}) == held > 0
+    free = REGISTRY.get_sample_value("fieldstream_store_disk_free_ratio", {"disk": "default"})
+    assert free is not None
+    assert 0 < free < 1
 
 
 def test_lateness_is_a_histogram_per_gateway(clickhouse: ClickHouse) -> None:
