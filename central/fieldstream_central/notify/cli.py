@@ -46,7 +46,7 @@ EXAMPLE = Message(
         grafana="https://grafana.example/d/fieldstream-sensor?var-sensor=pump-1/temperature",
         plot="https://api.example/link/plot.png?alarm=pump-1/temperature/limit",
         acknowledge="https://api.example/link/acknowledge?alarm=pump-1/temperature/limit",
-        runbook="https://fieldstream.example/runbooks/limit-high-high",
+        runbook="https://fieldstream.example/runbooks/sensor-alarms#limit-high-high",
     ),
     incident="example",
     alarm_id="pump-1/temperature/limit",

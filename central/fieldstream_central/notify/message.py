@@ -140,6 +140,9 @@ class Messages:
             page, board = "fieldstream-sensor", board | {"var-sensor": f"{step['device_id']}/{step['metric']}"}
         else:
             board |= {"var-asset": asset_of(step)}
+        about = step["kind"]
+        if is_parent(step):
+            about = "gateway" if step["detector"] == GATEWAY else "asset"
         named = {"alarm": alarm.alarm_id, "episode": step["anomaly_id"]}
         acknowledge = signed(self._key, self._settings.api, "acknowledge", named | {"by": receiver}, now_ms)
         return Links(
@@ -147,7 +150,7 @@ class Messages:
             grafana=f"{self._settings.grafana}/d/{page}?{urlencode(board)}",
             plot=signed(self._key, self._settings.api, "plot.png", named, now_ms) if step["metric"] else "",
             acknowledge=acknowledge if step["state"] != "close" else "",
-            runbook=f"{self._config.runbooks}/{step['kind']}",
+            runbook=f"{self._config.runbooks}/sensor-alarms#{about}",
         )
 
     def _past(self, alarm: Alarm) -> tuple[str, tuple[str, ...] | None, str]:

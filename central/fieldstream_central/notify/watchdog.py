@@ -57,7 +57,7 @@ def teller(config: NotifyConfig, renderer: Renderer) -> Callable[[str, str], Non
 
     def tell(status: str, reason: str) -> None:
         title = "Fieldstream's own alarms are silent"
-        links = Links(runbook=f"{config.runbooks}/watchdog")
+        links = Links(runbook=f"{config.runbooks}/FieldstreamWatchdog")
         message = Message(status=status, title=title, severity="critical", reason=reason, links=links)
         identity = f"<watchdog-{time.time_ns()}@fieldstream>"
         payload = {"status": status, "alerts": [], "commonLabels": {"alertname": "FieldstreamSilent"}}
