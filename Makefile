@@ -5,7 +5,7 @@ LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
-  bench-store bench-alarms chaos chaos-nightly lint-deploy lock
+  bench-store bench-alarms pictures chaos chaos-nightly lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ bench-detect: install ## detection on seeds never tuned on, and on half of NAB
 
 bench-store: install ## a year of readings: every question's delay beside a naive table
 	@PYTHONPATH=deploy:tests $(PY) -m bench.store
+
+pictures: install ## the pictures of docs/console.md anew, from a running demo (seven minutes; look at each)
+	@$(LOCAL) $(PYTHON) -m local.install --with-browser
+	@PYTHONPATH=deploy:tests $(PY) -m end_to_end.pictures docs/console
 
 bench-alarms: install ## messages, console, a flood: what a shift feels
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser

@@ -21,6 +21,18 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Oidc:
+    """An OpenID Connect provider that signs people in. `roles` maps values of the claim to viewer, operator, admin."""
+
+    issuer: str
+    client_id: str
+    roles: dict[str, str]
+    claim: str = "groups"  # with dots where it lies deeper: realm_access.roles
+    audiences: tuple[str, ...] = ()  # of access tokens that the API takes too, beside the client's own tokens
+    client_secret_file: Path | None = None  # absent: a public client, PKCE alone
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Addresses of every part. Ports named `*_port` are where our own programs show metrics, at `listen`."""
 
@@ -49,6 +61,7 @@ class Settings:
     jobs_metrics_port: int = 9111
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
     api_tokens_file: Path = Path("var/secrets/api-tokens.toml")
+    oidc: Oidc | None = None
     detection_file: Path | None = None
     latching: tuple[str, ...] = ()  # severities of alarms that stay, once over and acknowledged, until they are reset
     notify_file: Path | None = None
@@ -83,6 +96,8 @@ def load_settings(path: Path | None = None) -> Settings:
             value = Path(value)
         elif key == "retention_days":
             value = _retention(path, value)
+        elif key == "oidc":
+            value = _oidc(path, value)
         elif isinstance(value, list):
             value = tuple(value)
         values[key] = value
@@ -97,3 +112,15 @@ def _retention(path: Path, table: dict[str, int]) -> Retention:
         return Retention(**table)
     except RetentionError as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def _oidc(path: Path, table: dict[str, Any]) -> Oidc:
+    if "client_secret_file" in table:
+        table["client_secret_file"] = Path(table["client_secret_file"])
+    try:
+        found = Oidc(**table | {"audiences": tuple(table.get("audiences", ()))})
+    except TypeError as error:
+        raise SettingsError(f"{path}: [oidc] {str(error).removeprefix('Oidc.__init__() ')}") from error
+    if wrong := sorted(set(found.roles.values()) - {"viewer", "operator", "admin"}):
+        raise SettingsError(f"{path}: [oidc] roles: {wrong[0]!r} is none of viewer, operator, admin")
+    return found

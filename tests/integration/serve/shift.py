@@ -13,7 +13,8 @@ from threading import Event
 from typing import Any
 
 import httpx
-from fieldstream_central.serve.api.access import ROLES, add_token
+from fieldstream_central.serve.api.access import add_token
+from fieldstream_central.serve.oidc import ROLES
 from fieldstream_central.settings import Settings, load_settings
 from fieldstream_schemas.topics import ANOMALIES
 from integration.serve.lifelike import Exporter, alive

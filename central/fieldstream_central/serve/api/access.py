@@ -1,6 +1,6 @@
-"""Who may ask: bearer tokens with a role, kept as SHA-256 in a file; and how often.
+"""Who may ask: bearer tokens with a role, kept as SHA-256 in a file, or an OpenID provider's; and how often.
 
-Without the file the API is open, which is meant for one machine where it listens on loopback only.
+With neither the API is open, which is meant for one machine where it listens on loopback only.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from pathlib import Path
 from fastapi import Request
 
 from fieldstream_central.serve.api.errors import ApiError
+from fieldstream_central.serve.oidc import ROLES, OidcError, Provider, ProviderAwayError
 
-ROLES = ("viewer", "operator", "admin")
 # So many requests at once, and so many a second for long.
 _BURST, _PER_SECOND = 1000.0, 500.0
 _LOOK_AGAIN_S = 2.0
@@ -32,10 +32,11 @@ class Caller:
 
 
 class Callers:
-    """The tokens' file, read again when it changes."""
+    """The tokens' file, read again when it changes. `is_open`: whether nobody is asked for a token without one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_open: bool = True) -> None:
         self._path = path
+        self._is_open = is_open
         self._callers: list[Caller] | None = None
         self._read_at = float("-inf")
         self._changed = 0.0
@@ -44,7 +45,7 @@ class Callers:
         """Whose token it is. An open API takes everybody for the admin."""
         callers = self._current()
         if callers is None:
-            return Caller("anonymous", "admin", "")
+            return Caller("anonymous", "admin", "") if self._is_open else None
         digest = hash_token(token)
         found = [caller for caller in callers if hmac.compare_digest(caller.token_sha256, digest)]
         return found[0] if found else None
@@ -94,14 +95,20 @@ def add_token(path: Path, name: str, role: str, *, days: float = 0.0) -> str:
 class Guard:
     """Lets a request pass or refuses it; a FastAPI dependency."""
 
-    def __init__(self, callers: Callers) -> None:
+    def __init__(self, callers: Callers, provider: Provider | None = None) -> None:
         self._callers = callers
+        self._provider = provider
         self._budgets: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, request: Request) -> Caller:
         """Who asks. Raises ApiError: 401 without a good token, 429 beyond the limit."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        caller = self._callers.find(token.strip() if scheme.lower() == "bearer" else "")
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        token = given.strip() if scheme.lower() == "bearer" else ""
+        # Ours have no dots, a JSON web token has two.
+        if self._provider and token.count(".") == 2:
+            caller: Caller | None = await _of_provider(self._provider, token)
+        else:
+            caller = self._callers.find(token)
         if caller is None:
             raise ApiError(401, "Token needed", "Give a token: Authorization: Bearer TOKEN.", "Authorization")
         if caller.expires_at and caller.expires_at < time.time():
@@ -120,6 +127,16 @@ class Guard:
         if left < 0:
             raise ApiError(429, "Too many requests", f"More than {_PER_SECOND:.0f} a second; slow down.")
         self._budgets[who] = (left, now)
+
+
+async def _of_provider(provider: Provider, token: str) -> Caller:
+    try:
+        found = await provider.signed_in(token)
+    except OidcError as error:
+        raise ApiError(401, "Token not accepted", str(error), "Authorization") from error
+    except ProviderAwayError as error:
+        raise ApiError(503, "Sign-in away", str(error)) from error
+    return Caller(found.name, found.role, hash_token(token), found.expires_at)
 
 
 def require(request: Request, role: str) -> None:

@@ -26,6 +26,7 @@ from fieldstream_central.serve.api import (
 from fieldstream_central.serve.api.access import Callers, Guard
 from fieldstream_central.serve.api.examples import add_examples
 from fieldstream_central.serve.api.models import Health, Problem
+from fieldstream_central.serve.oidc import Provider
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouseError
@@ -91,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     plain = app.openapi
     app.openapi = lambda: add_examples(plain())  # type: ignore[method-assign]  # FastAPI's way to extend it
     errors.install(app)
-    guard = Guard(Callers(settings.api_tokens_file))
+    provider = Provider(settings.oidc) if settings.oidc else None
+    guard = Guard(Callers(settings.api_tokens_file, is_open=provider is None), provider)
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
     shift = (alarms, "alarms"), (incidents, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
     for part, tag in (*parts, (letters, "events"), (detection, "detection"), (plant, "plant"), *shift):

@@ -26,6 +26,7 @@ class Window:
     person: Person
     dark: ui.dark_mode
     grafana: str
+    by_provider: bool = False  # whether an OpenID provider signs people in
 
 
 class Top:
@@ -38,7 +39,7 @@ class Top:
             ui.html(_MARK, sanitize=False).classes("fs-mark")
             ui.label(texts.TITLE).classes("fs-brand").props('role="heading" aria-level="1"')
             self._freshness = parts.Freshness()
-            self._sign_in = SignIn(window.person)
+            self._sign_in = SignIn(window.person, by_provider=window.by_provider)
             toggle = ui.button(icon="contrast", color=None).props(f'flat round dense aria-label="{texts.LIGHT_DARK}"')
             toggle.classes("fs-toggle").on_click(self._light_or_dark)
             with ui.element("nav").classes("fs-nav").props(f'aria-label="{texts.PAGES}"'):

@@ -12,7 +12,7 @@ import httpx
 from fastapi import Request
 from nicegui import Client, PageArguments, app, ui
 
-from fieldstream_central.serve.console import person, texts
+from fieldstream_central.serve.console import person, sign_in, texts
 from fieldstream_central.serve.console.alarm_page import AlarmPage
 from fieldstream_central.serve.console.board import Gatherer
 from fieldstream_central.serve.console.detection_page import DetectionPage
@@ -89,18 +89,32 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
 
     app.on_startup(start)
     app.on_shutdown(stop)
-    person.routes()
+    sign_in.routes(settings)
 
     @ui.page("/", title=texts.TITLE)
     @ui.page("/{_path:path}", title=texts.TITLE)
-    def console(request: Request) -> None:
+    async def console(request: Request) -> None:
         ui.add_css(HERE / "style.css")
         ui.colors(primary=BUTTONS)
         ui.add_head_html(f"<script>document.documentElement.lang = {texts.LANGUAGE!r}</script>")
         light = request.cookies.get(LIGHT_COOKIE) == "1"
-        whoever = person.Person(api, unquote(request.cookies.get(person.COOKIE, "")))
-        window = Window(gatherer, whoever, ui.dark_mode(value=not light), settings.grafana)
-        open_window(window, request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+        whoever = person.Person(api, unquote(request.cookies.get(sign_in.COOKIE, "")))
+        dark = ui.dark_mode(value=not light)
+        window = Window(gatherer, whoever, dark, settings.grafana, by_provider=settings.oidc is not None)
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        is_open = settings.oidc is None and not settings.api_tokens_file.exists()
+
+        async def look_again() -> None:
+            if await whoever.may_look(api_is_open=is_open):
+                ui.navigate.reload()
+
+        if await whoever.may_look(api_is_open=is_open):
+            open_window(window, path)
+        else:
+            Top(window, path)
+            with ui.element("div").props("id=content tabindex=-1").classes("fs-content"):
+                ui.label(texts.SIGN_IN_FIRST).classes("fs-empty")
+            ui.timer(5.0, look_again)
 
     ui.run(
         host=host,

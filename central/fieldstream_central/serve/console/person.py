@@ -1,7 +1,6 @@
 """Who sits before the console: a token of the API in a cookie, the role that it gives, and the API in this name.
 
-The cookie holds the token itself, so that a restart of the console signs nobody out; scripts of a page cannot read it
-and other sites' pages do not send it.
+How the token gets into the cookie stands in sign_in.py.
 """
 
 from collections.abc import Sequence
@@ -9,15 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from fastapi import Form, Request
-from fastapi.responses import RedirectResponse
-from nicegui import app, ui
+from nicegui import ui
 
 from fieldstream_central.serve.api.alarms import MOST_AT_ONCE
 from fieldstream_central.serve.console import texts
-
-COOKIE = "fieldstream-token"
-_SHIFT_S = 12 * 3600
+from fieldstream_central.serve.console.sign_in import PROVIDER_PATH
 
 
 class Person:
@@ -39,6 +34,14 @@ class Person:
         if not self.role:
             caller = await self.get("/caller")
             self.name, self.role = caller["name"], caller["role"]
+
+    async def may_look(self, *, api_is_open: bool) -> bool:
+        """Whether the API knows this person. While it does not answer, only an open API lets everybody look."""
+        try:
+            await self.know()
+        except httpx.HTTPError as error:
+            return not is_refused(error) and api_is_open
+        return True
 
     async def get(self, path: str, **query: Any) -> Any:
         """The JSON of an answer."""
@@ -74,39 +77,14 @@ def is_refused(error: httpx.HTTPError) -> bool:
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.UNAUTHORIZED
 
 
-def routes() -> None:
-    """Signing in and out: plain forms, so that the token goes into a cookie that no script can read."""
-
-    @app.post("/sign-in")
-    def sign_in(request: Request, token: str = Form(), back: str = Form("/")) -> RedirectResponse:
-        answer = _redirect(back)
-        answer.set_cookie(
-            COOKIE,
-            quote(token.strip()),
-            max_age=_SHIFT_S,
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
-        return answer
-
-    @app.post("/sign-out")
-    def sign_out() -> RedirectResponse:
-        answer = _redirect("/")
-        answer.delete_cookie(COOKIE)
-        return answer
-
-
-def _redirect(back: str) -> RedirectResponse:
-    inside = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
-    return RedirectResponse(inside, status_code=303)
-
-
 class SignIn:
-    """At the top of every page: who is signed in; or the form, when the API asks for a token."""
+    """At the top of every page: who is signed in; or the form and the provider's link, where a token is needed."""
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: Person, *, by_provider: bool) -> None:
         self._person = person
+        self._provider: ui.link | None = None
+        if by_provider:
+            self._provider = ui.link(texts.SIGN_IN_BY_PROVIDER, PROVIDER_PATH).classes("fs-plain")
         with _form("/sign-in").classes("fs-person") as self._form:
             self._field = ui.element("input").props('type="password" name="token" required autocomplete="off"')
             self._field.props(f'aria-label="{texts.TOKEN}" placeholder="{texts.TOKEN}"').classes("fs-input")
@@ -116,11 +94,14 @@ class SignIn:
             self._name = ui.label()
             self._out = _button(texts.SIGN_OUT)
         self._problem = ui.label().classes("fs-problem").props('role="status"')
-        for part in (self._form, self._known, self._problem):
-            part.set_visibility(False)
+        for part in (self._form, self._known, self._problem, self._provider):
+            if part is not None:
+                part.set_visibility(False)
 
     def come_back_to(self, path: str) -> None:
         """Where signing in leads."""
+        if self._provider is not None:
+            self._provider.props(f'href="{PROVIDER_PATH}?back={quote(path, safe="/")}"')
         self._back.props(f"value={quote(path, safe='/?&=%')}")
 
     async def show(self) -> None:
@@ -132,11 +113,14 @@ class SignIn:
         except httpx.HTTPError as error:
             refused = is_refused(error)
             self._form.set_visibility(refused)
+            if self._provider is not None:
+                self._provider.set_visibility(refused)
             self._problem.set_visibility(refused and self._person.signed_in)
             self._problem.text = said(error)
             return
-        self._form.set_visibility(False)
-        self._problem.set_visibility(False)
+        for part in (self._form, self._problem, self._provider):
+            if part is not None:
+                part.set_visibility(False)
         self._known.set_visibility(True)
         self._name.text = texts.SIGNED_IN.format(name=self._person.name, role=self._person.role)
         self._out.set_visibility(self._person.signed_in)
