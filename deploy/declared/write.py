@@ -9,7 +9,7 @@ import yaml
 from fieldstream_schemas.topics import TOPICS
 from local.layout import DEFAULT_PORTS, ROOT
 
-from declared import compose
+from declared import compose, metrics
 from declared.tiers import SCALED, STATE_BYTES_PER_SENSOR, TIERS
 
 CHART = ROOT / "deploy" / "kubernetes" / "fieldstream"
@@ -26,6 +26,7 @@ def files() -> dict[str, str]:
         head = f"{NOTE}# {tier.rate:,} readings/s, steady; twice of it for a while. The arithmetic: docs/capacity.md.\n"
         made[f"{chart}/tiers/{tier.name}.yaml"] = head + yaml.safe_dump(tier.values(), sort_keys=False)
     made |= {path: NOTE + text for path, text in compose.files().items()}
+    made["docs/metrics.md"] = metrics.text()
     before, _, rest = CAPACITY.read_text().partition(BEGIN)
     made[str(CAPACITY.relative_to(ROOT))] = before + BEGIN + table() + END + rest.partition(END)[2]
     return made

@@ -106,7 +106,7 @@ class SignIn:
 
     async def show(self) -> None:
         """Asks until it is known whose token it is."""
-        if self._person.role:
+        if self._name.text:
             return
         try:
             await self._person.know()
