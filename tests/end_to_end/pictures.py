@@ -25,7 +25,7 @@ PICTURES = (
     ("live", "/", _WIDE, False),
     ("plant", "/overview", _WIDE, True),
     ("alarms", "/alarms", _WIDE, False),
-    ("incident", "/incident/pump-2-drive/temperature/shift", _WIDE, False),
+    ("incident", "/incident/ALARM", _WIDE, False),
     ("gateways", "/gateways", _WIDE, False),
     ("letters", "/dead-letters", _WIDE, True),
     ("handover", "/handover", _WIDE, True),
@@ -35,10 +35,10 @@ PICTURES = (
 )
 
 
-def work(api: httpx.Client) -> None:
-    """What a person does with the demo's alarms."""
+def work(api: httpx.Client) -> str:
+    """What a person does with the demo's alarms. Returns the id of one that was worked on."""
     now = time.time_ns() // 1_000_000
-    alarms = [alarm["alarm_id"] for alarm in api.get("/alarms").raise_for_status().json()]
+    alarms = [str(alarm["alarm_id"]) for alarm in api.get("/alarms").raise_for_status().json()]
     deeds: list[tuple[str, str, dict[str, object]]] = [
         ("pump-3", "acknowledge", {"comment": "sensor is being replaced"}),
         ("booth-2", "acknowledge", {"comment": "filter mat clogged"}),
@@ -54,10 +54,11 @@ def work(api: httpx.Client) -> None:
     api.put("/maintenance/pump-4-seal", json=planned).raise_for_status()
     tried = {"layer": "metric", "name": "vibration", "settings": {"high": 2.9}, "hours": 24}
     api.post("/detection/comparisons", json=tried).raise_for_status()
+    return next(alarm_id for alarm_id in alarms if alarm_id.startswith("pump-2"))
 
 
-def take(console: str, folder: Path) -> None:
-    """One picture each."""
+def take(console: str, folder: Path, alarm_id: str) -> None:
+    """One picture each; `alarm_id` of the one whose page is shown."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGS)
@@ -65,7 +66,7 @@ def take(console: str, folder: Path) -> None:
             context = browser.new_context(viewport={"width": width, "height": height})
             context.add_cookies([{"name": "fieldstream-light", "value": str(int(light)), "url": console}])
             page = context.new_page()
-            page.goto(console + path)
+            page.goto(console + path.replace("ALARM", alarm_id))
             page.wait_for_timeout(8000)
             page.screenshot(path=folder / f"{name}.png", full_page=name not in ("live", "handover"))
             context.close()
@@ -89,9 +90,9 @@ def main(folder: Path) -> None:
                     time.sleep(2)
                 progress.update(task, description="pictures")
                 with httpx.Client(base_url=f"{stack.layout.url('api')}/api/v1", timeout=30) as api:
-                    work(api)
+                    alarm_id = work(api)
                 time.sleep(20)  # the trial of other settings takes a while, and heartbeats come every 10 s
-                take(stack.layout.url("console"), folder)
+                take(stack.layout.url("console"), folder, alarm_id)
             finally:
                 demo.stop_simulators()
         finally:

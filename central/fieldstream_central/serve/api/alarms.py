@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from fieldstream_central.alarms.life import (
     ADMIN_ACTIONS,
+    ASIDE,
     Action,
     Alarm,
     Hold,
@@ -145,8 +146,8 @@ async def alarms(
     offset: Annotated[int, Query(ge=0, description="after so many")] = 0,
     response: Response,
 ) -> list[AlarmOut]:
-    """By severity, then the longest first. `X-Total-Count` says how many there are, `X-Waiting-Count` how many of them
-    nobody has acknowledged."""
+    """By severity, what nobody has acknowledged first, then the longest first; what is set aside comes last.
+    `X-Total-Count` says how many there are, `X-Waiting-Count` how many of them nobody has acknowledged."""
     now = time.time_ns() // 1_000_000
     wanted = frozenset(state or set(State) - {State.CLEARED})
     places = {
@@ -163,7 +164,7 @@ async def alarms(
         and all((alarm.episode or {}).get(name, "") == value for name, value in places.items())
         and (not forgotten or _forgotten(alarm, now))
     ]
-    kept.sort(key=lambda one: _order(one[0], newest_first=newest_first))
+    kept.sort(key=lambda one: _order(*one, newest_first=newest_first))
     response.headers["X-Total-Count"] = str(len(kept))
     response.headers["X-Waiting-Count"] = str(sum(is_now in _WAITING for _, is_now in kept))
     return [shown(alarm, now) for alarm, _ in kept[offset : offset + limit if limit else None]]
@@ -246,13 +247,13 @@ def _forgotten(alarm: Alarm, now_ms: int) -> bool:
     return any(now_ms - hold.at > _FORGOTTEN_MS for hold in aside if hold)
 
 
-def _order(alarm: Alarm, *, newest_first: bool) -> tuple[int, int, str]:
+def _order(alarm: Alarm, state: State, *, newest_first: bool) -> tuple[int, ...]:
     episode = alarm.episode or {}
     severity, started_at = episode.get("severity", ""), episode.get("started_at", 0)
     if newest_first:
-        return 0, -started_at, alarm.alarm_id
+        return (-started_at,)
     rank = _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
-    return rank, started_at, alarm.alarm_id
+    return state in ASIDE, rank, state != State.UNACKNOWLEDGED, started_at
 
 
 def _log(request: Request) -> AlarmLog:
