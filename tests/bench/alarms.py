@@ -22,20 +22,13 @@ from bench.alarms_console import Console as Browser
 from chaos.world import World
 from fieldstream_central import assets
 from fieldstream_central.alarms.life import State
+from fieldstream_central.serve.console import texts
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.migrate import migrate
-from integration.alarms.chain import Chain, running_chain
+from integration.alarms.chain import Chain, break_incident_of_fifty, running_chain
 from integration.alarms.conftest import Plant
-from integration.store.rig import (
-    Feed,
-    Process,
-    Store,
-    create_topics,
-    eventually,
-    free_port,
-    running_kafka,
-    schema_cache,
-)
+from integration.serve.shift import serving
+from integration.store.rig import Feed, Store, create_topics, eventually, free_port, running_kafka, schema_cache
 from local.demo import PLANT
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
@@ -63,6 +56,8 @@ FIGURES = {
     "flood_alarms_lost": (0.0, 0.0),
     "flood_incidents_not_told": (0.0, 0.0),
     "flood_action_p95_ms": (1000.0, 100.0),
+    "axe_serious_or_worse": (0.0, 0.0),
+    "axe_of_any_kind": (0.0, 0.0),
 }
 
 
@@ -80,39 +75,22 @@ def plant_with_console(folder: Path) -> Iterator[tuple[Plant, Chain, str, str]]:
         create_topics(kafka)
         settings = Settings(kafka=kafka, schema_cache=folder / "schemas", registry=("http://127.0.0.1:1",))
         plant = Plant(settings, Feed(kafka, ids))
-        store, api_port, port = Store(folder), free_port(), free_port()
+        store = Store(folder)
         ending.callback(store.process.stop)
         migrate(store.url)
-        api, page = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{port}"
+        api, page = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         more = f'api = "{api}"\nconsole = "{page}"\napi_tokens_file = "{folder}/none.toml"\n'
         chain = ending.enter_context(running_chain(plant, folder, store.url, settings=more))
-        for program, at in (("api", api_port), ("console", port)):
-            code = f"from fieldstream_central.serve.cli import {program}; {program}(port={at})"
-            environment = {"FIELDSTREAM_CONFIG": str(chain.settings_file)}
-            ending.callback(Process([sys.executable, "-c", code], folder / program, environment).stop)
-        eventually(lambda: httpx.get(f"{api}/healthz").status_code == 200, timeout_s=60, what="the API")
-        eventually(lambda: httpx.get(page).status_code == 200, timeout_s=60, what="the console")
+        for program in ("api", "console"):
+            ending.callback(serving(program, chain.settings_file).stop)
         yield plant, chain, api, page
 
 
 def incident_of_50(plant: Plant, chain: Chain) -> dict[str, float]:
     """An incident in whose midst alerter and Alertmanager are killed with -9, each at its beginning and at its end."""
-    devices = [f"big-{n}" for n in range(50)]
-    for device in devices[:20]:
-        plant.episode(f"e-{device}", device=device, asset_id="big")
-    eventually(chain.sink.subjects, timeout_s=180, what="the incident is told")
-    chain.alerter.kill()
-    for device in devices[20:]:
-        plant.episode(f"e-{device}", device=device, asset_id="big")
-    chain.start_alerter()
+    break_incident_of_fifty(plant, chain)
     chain.alertmanager.kill()
     chain.start_alertmanager()
-    for device in devices:
-        plant.episode(f"e-{device}", "close", revision=2, device=device, asset_id="big")
-    chain.alerter.kill()
-    chain.alertmanager.kill()
-    chain.start_alertmanager()
-    chain.start_alerter()
     eventually(lambda: any("RESOLVED" in one for one in chain.sink.subjects()), timeout_s=120, what="its end is told")
     time.sleep(15)
     told = [subject for subject in chain.sink.subjects() if "big:" in subject]
@@ -169,6 +147,7 @@ def parts(folder: Path) -> dict[str, float]:
             devices = [f"shown-{number}" for number in range(20)]
             shown = [browser.shown_after_s(one, lambda one=one: plant.episode(one, device=one)) for one in devices]  # type: ignore[misc]
             found["alarm_in_console_p95_s"] = p95(shown)
+            found |= browser.axe([*texts.NAVIGATION, "/incident/first/temperature/limit"])
             console.print(f"A flood of {FLOOD:,} alarms in {FLOOD_S:.0f} s ...")
             return found | flood(plant, chain, api, browser)
         finally:

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
@@ -58,6 +59,21 @@ class Console:
         """From a click on an alarm until it shows as chosen."""
         elapsed: float = self._page.evaluate(_CHOOSE)
         return elapsed
+
+    def axe(self, paths: list[str]) -> dict[str, float]:
+        """What axe finds on these pages, dark and light."""
+        impacts: list[str] = []
+        page = self._open()
+        for light in "01":
+            page.context.add_cookies([{"name": "fieldstream-light", "value": light, "url": self._url}])
+            for path in paths:
+                page.goto(f"{self._url}{path}")
+                page.locator(".fs-panel:visible").first.wait_for()
+                time.sleep(1)  # for what comes with the first answer
+                impacts += [one["impact"] for one in Axe().run(page).response["violations"]]
+        page.close()
+        serious = sum(impact in ("serious", "critical") for impact in impacts)
+        return {"axe_serious_or_worse": serious, "axe_of_any_kind": len(impacts)}
 
     def _open(self) -> Page:
         page = self._browser.new_page(viewport={"width": 1440, "height": 900})

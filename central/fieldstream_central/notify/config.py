@@ -1,6 +1,6 @@
 """Who is told how: receivers, escalation by schedule, the mail server. One TOML file, checked as a whole.
 
-Alertmanager decides when a receiver is told (deploy/local/alerting.py writes its routes from the same file); what the
+Alertmanager decides when a receiver is told (notify/routes.py writes its routes from the same file); what the
 message looks like and by which channels it goes is decided here.
 """
 

@@ -154,3 +154,21 @@ severities = ["critical"]
         chain.alertmanager.kill()
         mail.stop()
         server.shutdown()
+
+
+def break_incident_of_fifty(plant: Plant, chain: Chain) -> None:
+    """An incident of asset `big` in whose midst Alertmanager is killed with -9, and the alerter twice."""
+    devices = [f"big-{n}" for n in range(50)]
+    for device in devices[:20]:
+        plant.episode(f"e-{device}", device=device, asset_id="big")
+    eventually(lambda: any("big:" in one for one in chain.sink.subjects()), timeout_s=180, what="the incident is told")
+    chain.alerter.kill()
+    for device in devices[20:]:
+        plant.episode(f"e-{device}", device=device, asset_id="big")
+    chain.start_alerter()
+    chain.alertmanager.kill()
+    chain.start_alertmanager()
+    for device in devices:
+        plant.episode(f"e-{device}", "close", revision=2, device=device, asset_id="big")
+    chain.alerter.kill()
+    chain.start_alerter()

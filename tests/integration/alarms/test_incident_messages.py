@@ -9,7 +9,7 @@ from fieldstream_central.alarms.life import Action
 from fieldstream_central.alarms.log import AlarmLog
 from fieldstream_central.store.migrate import migrate
 from fieldstream_schemas.topics import GATEWAYS
-from integration.alarms.chain import Chain, running_chain
+from integration.alarms.chain import Chain, break_incident_of_fifty, running_chain
 from integration.alarms.conftest import Plant
 from integration.store.rig import Store, eventually
 
@@ -38,20 +38,7 @@ def told(chain: Chain, asset: str, to: str = "on-call") -> list[str]:
 def test_an_incident_of_fifty_sensors_is_one_message_and_one_resolution_with_both_killed(
     plant: Plant, chain: Chain
 ) -> None:
-    devices = [f"big-{n}" for n in range(50)]
-    for device in devices[:20]:
-        plant.episode(f"e-{device}", device=device, asset_id="big")
-    eventually(lambda: told(chain, "big"), what="the incident is told")
-    chain.alerter.kill()
-    for device in devices[20:]:
-        plant.episode(f"e-{device}", device=device, asset_id="big")
-    chain.start_alerter()
-    chain.alertmanager.kill()
-    chain.start_alertmanager()
-    for device in devices:
-        plant.episode(f"e-{device}", "close", revision=2, device=device, asset_id="big")
-    chain.alerter.kill()
-    chain.start_alerter()
+    break_incident_of_fifty(plant, chain)
     eventually(lambda: len(told(chain, "big")) == 2, timeout_s=90, what="its end is told")
     time.sleep(3)  # longer than Alertmanager waits between two messages of a group
     assert [subject.split("]")[0] for subject in told(chain, "big")] == ["[WARNING", "[RESOLVED"]

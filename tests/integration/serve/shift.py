@@ -50,15 +50,7 @@ class Shift:
 
     def start(self, program: str) -> None:
         """Starts the API or the console, and waits until it answers."""
-        url = getattr(self.settings, program)
-        code = f"from fieldstream_central.serve.cli import {program}; {program}(port={url.rpartition(':')[2]})"
-        self.programs[program] = Process(
-            [sys.executable, "-c", code],
-            self.folder / f"{program}.log",
-            {"FIELDSTREAM_CONFIG": str(self.folder / "settings.toml")},
-        )
-        path = "/healthz" if program == "api" else "/"
-        eventually(lambda: httpx.get(url + path).status_code == 200, timeout_s=40, what=f"{program} is up")
+        self.programs[program] = serving(program, self.folder / "settings.toml")
 
     def api(self, method: str, path: str, *, role: str = "operator", **request: Any) -> Any:
         """What the API answers to this role."""
@@ -82,6 +74,17 @@ class Shift:
         } | more
         self.feed.send(ANOMALIES, [row], flush=flush)
         return f"{device}/{row['metric']}/{row['detector']}"
+
+
+def serving(program: str, settings_file: Path) -> Process:
+    """The API or the console, once it answers."""
+    url = getattr(load_settings(settings_file), program)
+    code = f"from fieldstream_central.serve.cli import {program}; {program}(port={url.rpartition(':')[2]})"
+    environment = {"FIELDSTREAM_CONFIG": str(settings_file)}
+    process = Process([sys.executable, "-c", code], settings_file.parent / f"{program}.log", environment)
+    path = "/healthz" if program == "api" else "/"
+    eventually(lambda: httpx.get(url + path).status_code == 200, timeout_s=60, what=f"{program} is up")
+    return process
 
 
 @contextmanager
