@@ -2,6 +2,7 @@
 
 import pytest
 from fieldstream_central.serve.alarm_health import BUCKET_MS, Bucket, Flood, find_floods, load_of
+from fieldstream_central.serve.console.chart import LIGHT, load_options
 
 
 def buckets(*counts: int) -> list[Bucket]:
@@ -31,3 +32,10 @@ def test_two_operators_bear_twice_as_much() -> None:
 )
 def test_the_load_has_the_name_that_eemua_gives_it(average: float, load: str) -> None:
     assert load_of(average) == load
+
+
+def test_the_chart_has_a_bar_for_every_ten_minutes_so_that_its_axis_is_the_range() -> None:
+    begun = [{"start": 3 * BUCKET_MS, "alarms": 7}]
+    health = {"start": BUCKET_MS + 1, "end": 5 * BUCKET_MS, "peak": 7, "operators": 1, "buckets": begun}
+    (series,) = load_options(health, LIGHT)["series"]
+    assert series["data"] == [[BUCKET_MS, 0], [2 * BUCKET_MS, 0], [3 * BUCKET_MS, 7], [4 * BUCKET_MS, 0]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from fieldstream_central.serve.alarm_health import BUCKET_MS
 from fieldstream_central.serve.api.models import Series
 from fieldstream_central.serve.console import texts, wording
 
@@ -204,7 +205,9 @@ def _marks(
 
 def load_options(health: Mapping[str, Any], theme: Theme) -> dict[str, Any]:
     """Alarms in ten minutes over the range, with the line where a flood begins."""
-    data = [[bucket["start"], bucket["alarms"]] for bucket in health["buckets"]]
+    # Empty buckets too: ECharts takes the least distance between bars for their width, and widens the axis by it.
+    counts = dict.fromkeys(range(health["start"] // BUCKET_MS * BUCKET_MS, health["end"], BUCKET_MS), 0)
+    counts |= {bucket["start"]: bucket["alarms"] for bucket in health["buckets"]}
     axis = {"axisLabel": {"color": theme.text, "hideOverlap": True}, "axisTick": {"show": False}}
     most = max(health["peak"], 12 * health["operators"])
     limit = {"yAxis": 10 * health["operators"], "label": {"formatter": texts.FLOOD_LINE, "color": theme.warning}}
@@ -230,7 +233,7 @@ def load_options(health: Mapping[str, Any], theme: Theme) -> dict[str, Any]:
                 "type": "bar",
                 "barMaxWidth": 8,
                 "name": texts.PER_BUCKET,
-                "data": data,
+                "data": [list(one) for one in counts.items()],
                 "itemStyle": {"color": theme.line},
                 "markLine": {"silent": True, "symbol": "none", "data": [limit], "lineStyle": line},
             }

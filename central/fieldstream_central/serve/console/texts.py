@@ -297,7 +297,7 @@ LOADS = {
     "over-demanding": "over-demanding",
     "unacceptable": "unacceptable",
 }
-PERCENT = "{share:.3g} %"
+PERCENT = "{share:.3g}\u00a0%"  # a space at which no line breaks
 PER_BUCKET = "alarms in 10 minutes"
 FLOOD_LINE = "flood"
 TOP = "Top ten"
