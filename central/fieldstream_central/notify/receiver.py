@@ -103,7 +103,7 @@ class Receivers:
             return [self._of_alert(alert, status, incident)]
         alarm = self._find(alert["annotations"], incident)
         step = alarm.episode
-        if step is None or incident_of(step) != incident:  # too old for the topic
+        if step is None or not _is_of(alarm, incident):  # too old for the topic
             return [self._of_alert(alert, status, incident)]
         if status == "resolved" and step["state"] != "close":
             return []  # it goes on, under other labels: it has become worse
@@ -118,12 +118,16 @@ class Receivers:
         return Said(incident, status, severity, partial(self._messages.of_alert, alert, status, incident))
 
     def _find(self, notes: dict[str, str], incident: str) -> Alarm:
-        """The alarm; the alerter may be ahead of the log by a moment."""
+        """The alarm; the alerter may be ahead of the log by a moment.
+
+        An alarm that others joined before its message was made is not silent: its incident is what people are told of.
+        """
         deadline = time.monotonic() + _LOG_BEHIND_S
         while True:
             alarm = self._alarms.alarm(notes["alarm_id"])
-            known = alarm.episode is not None and incident_of(alarm.episode) == incident
-            if known or time.monotonic() > deadline:
+            if alarm.parent and _is_of(parent := self._alarms.alarm(alarm.parent.alarm_id), incident):
+                return parent
+            if _is_of(alarm, incident) or time.monotonic() > deadline:
                 return alarm
             time.sleep(0.05)
 
@@ -154,6 +158,10 @@ class Receivers:
             raise
         self._outcomes[key] = f"{name}: {'; '.join(answers)} ({status})"
         return self._outcomes[key]
+
+
+def _is_of(alarm: Alarm, incident: str) -> bool:
+    return alarm.episode is not None and incident_of(alarm.episode) == incident
 
 
 def make_app(receivers: Receivers) -> FastAPI:

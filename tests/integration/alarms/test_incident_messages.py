@@ -48,6 +48,22 @@ def test_an_incident_of_fifty_sensors_is_one_message_and_one_resolution_with_bot
     assert len(last["message"]["members"]) + last["message"]["more_members"] == 50
 
 
+def test_an_alarm_that_others_joined_before_its_message_was_made_is_told_as_their_incident(
+    plant: Plant, chain: Chain, people: AlarmLog
+) -> None:
+    first = plant.episode("late-1", device="late-1", asset_id="late")
+    plant.episode("late-2", device="late-2", asset_id="late")
+    eventually(lambda: people.alarm(first).parent, what="the first alarm belongs to the incident of both")
+    # What Alertmanager sends when it had the first alarm alone and was slow.
+    labels = {"alertname": "FieldstreamIncident", "incident": "late-1", "severity": "warning"}
+    alert = {"status": "firing", "labels": labels, "annotations": {"alarm_id": first}}
+    group = {"groupKey": "late", "commonLabels": labels, "alerts": [alert]}
+    httpx.post(f"http://127.0.0.1:{chain.alerter_port}/notify/boss", json=group, timeout=20).raise_for_status()
+    assert told(chain, "late", "boss") == ["[WARNING] late: 2 alarms at once (process)"]
+    for name in ("late-1", "late-2"):
+        plant.episode(name, "close", revision=2, device=name, asset_id="late")
+
+
 def test_what_was_acknowledged_is_not_escalated_and_its_end_is_told(
     plant: Plant, chain: Chain, people: AlarmLog
 ) -> None:
