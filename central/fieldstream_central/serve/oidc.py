@@ -4,6 +4,7 @@ Tokens are checked as OpenID Connect Core 1.0, section 3.1.3.7, and RFC 9068 ask
 keys with an asymmetric algorithm, issuer, audience, expiry.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from fieldstream_central.settings import Oidc
 
 ROLES = ("viewer", "operator", "admin")
 _ALGORITHMS = ["RS256", "PS256", "ES256"]
-# A key that is not known is asked for, but not for every forged token.
-_ASK_AGAIN_S = 10.0
+# A key that is not known is asked for, but not for every forged token; one that was withdrawn is forgotten in an hour.
+_ASK_AGAIN_S, _KEYS_KEPT_S = 10.0, 3600.0
 _CLOCK_SKEW_S = 30
 _TIMEOUT_S = 5.0
 
@@ -47,7 +48,8 @@ class Provider:
         self.settings = settings
         self._metadata: dict[str, Any] = {}
         self._keys = KeySet([])
-        self._asked_at = float("-inf")
+        self._asked_at = self._had_at = float("-inf")
+        self._asking = asyncio.Lock()
 
     async def metadata(self) -> dict[str, Any]:
         """Its addresses (OpenID Connect Discovery 1.0). Raises ProviderAwayError."""
@@ -97,14 +99,30 @@ class Provider:
         return SignedIn(name, max(roles, key=ROLES.index), float(found["exp"]))
 
     async def _decoded(self, token: str) -> dict[str, Any]:
-        try:
+        stale = time.monotonic() - self._had_at > _KEYS_KEPT_S
+        if not (stale and self._may_ask()):
+            try:
+                return jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims
+            except (JoseError, ValueError):
+                pass
+        async with self._asking:  # who comes while the keys are on their way waits for them
+            if self._may_ask():
+                try:
+                    await self._ask()
+                except ProviderAwayError:
+                    if not (stale and self._keys.keys):
+                        raise
+            if not self._keys.keys:
+                raise ProviderAwayError("The provider has not answered yet; try again in a few seconds.")
             return jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims
-        except (JoseError, ValueError):
-            if time.monotonic() - self._asked_at < _ASK_AGAIN_S:
-                raise
+
+    def _may_ask(self) -> bool:
+        return time.monotonic() - self._asked_at >= _ASK_AGAIN_S
+
+    async def _ask(self) -> None:
         self._asked_at = time.monotonic()
         self._keys = KeySet.import_key_set(await _json((await self.metadata())["jwks_uri"]))  # type: ignore[arg-type]
-        return jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims
+        self._had_at = self._asked_at
 
     def _values(self, claims: dict[str, Any]) -> list[str]:
         found: Any = claims

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from fieldstream_central.serve.api.access import add_token
 from integration.serve.conftest import PATIENCE_MS, Scene, Visitor
 from integration.serve.shift import Shift
 from integration.store.rig import eventually
@@ -77,6 +78,19 @@ def test_signing_in_with_a_token_opens_what_the_role_may_do(browser: Browser, sh
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_text("Sign in to see the plant.")).to_be_visible()
         page.goto(f"{shift.url}/alarms")
+    visitor.leave()
+
+
+def test_a_window_whose_token_was_withdrawn_shows_nothing_more(browser: Browser, shift: Shift, scene: Scene) -> None:
+    file = shift.settings.api_tokens_file
+    before = file.read_text()
+    shift.tokens["leaver"] = add_token(file, "the-leaver", "viewer")
+    visitor = Visitor(browser, shift, "leaver")
+    page = visitor.open("/")
+    expect(page.get_by_text("the-leaver (viewer)")).to_be_visible()
+    file.write_text(before)
+    expect(page.get_by_text("Sign in to see the plant.")).to_be_visible(timeout=PATIENCE_MS)
+    assert page.locator(".fs-panel").count() == 0
     visitor.leave()
 
 

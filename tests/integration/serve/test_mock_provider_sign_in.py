@@ -1,11 +1,17 @@
 """People signed in by an OpenID provider: the console's way there and back in Chromium, and the API with its token.
 
-The provider is oidc-provider-mock, the one that runs here; its protocol side is Authlib's.
+The provider is oidc-provider-mock, the one that runs here; its protocol side is Authlib's. It ignores PKCE, so what
+stands before it checks that.
 """
 
-from collections.abc import Iterator
+import hashlib
+import io
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import oidc_provider_mock  # type: ignore[import-untyped]
@@ -17,9 +23,32 @@ from integration.store.rig import free_port
 from playwright.sync_api import Browser, expect
 
 
+class AsksForPkce:
+    """Refuses a code whose verifier is not the one of a challenge asked for before (RFC 7636, S256)."""
+
+    def __init__(self, app: Any) -> None:
+        self._app, self._challenges = app, set[str]()
+
+    def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"].endswith("/authorize"):
+            asked = parse_qs(environ["QUERY_STRING"])
+            assert asked["code_challenge_method"] == ["S256"]
+            self._challenges |= set(asked["code_challenge"])
+        if environ["PATH_INFO"].endswith("/token"):
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            environ["wsgi.input"] = io.BytesIO(body)
+            digest = hashlib.sha256(parse_qs(body)[b"code_verifier"][0]).digest()
+            if urlsafe_b64encode(digest).decode().rstrip("=") not in self._challenges:
+                start("400 Bad Request", [("Content-Type", "application/json")])
+                return [b'{"error": "invalid_grant"}']
+        answer: Iterable[bytes] = self._app(environ, start)
+        return answer
+
+
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
     with oidc_provider_mock.run_server_in_thread() as server:
+        server.app = AsksForPkce(server.app)
         url = f"http://localhost:{server.server_port}"
         for name, groups in (("ana", ["shift-a"]), ("ben", ["canteen"])):
             told = {"preferred_username": name, "groups": groups}

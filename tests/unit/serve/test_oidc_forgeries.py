@@ -149,6 +149,31 @@ def test_new_keys_are_fetched_and_known_ones_serve_while_the_provider_is_away(
         signed_in(provider(made_up), token(claims(made_up)))
 
 
+def test_a_key_that_the_provider_withdrew_is_forgotten_and_kept_only_while_the_provider_is_away(
+    made_up: MadeUpProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc, "_ASK_AGAIN_S", 0.0)
+    known = provider(made_up)
+    assert signed_in(known, token(claims(made_up))) == ("ana", "operator")
+    monkeypatch.setattr(oidc, "_KEYS_KEPT_S", 0.0)
+    made_up.keys = [NEXT]
+    with pytest.raises(OidcError):
+        signed_in(known, token(claims(made_up)))
+    assert signed_in(known, token(claims(made_up), NEXT, "ES256")) == ("ana", "operator")
+    made_up.shutdown()
+    made_up.server_close()
+    assert signed_in(known, token(claims(made_up), NEXT, "ES256")) == ("ana", "operator")
+
+
+def test_all_who_come_before_the_first_keys_wait_for_them(made_up: MadeUpProvider) -> None:
+    known = provider(made_up)
+
+    async def together() -> list[str]:
+        return [one.name for one in await asyncio.gather(*(known.signed_in(token(claims(made_up))) for _ in range(5)))]
+
+    assert asyncio.run(together()) == ["ana"] * 5
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -3,6 +3,7 @@
 How the token gets into the cookie stands in sign_in.py.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,8 @@ from fieldstream_central.serve.api.alarms import MOST_AT_ONCE
 from fieldstream_central.serve.console import texts
 from fieldstream_central.serve.console.sign_in import PROVIDER_PATH
 
+_KNOWN_S = 10.0  # so long somebody is taken for who the API said it was
+
 
 class Person:
     """One person's API. Every call raises httpx.HTTPError; `said` puts it into words."""
@@ -23,6 +26,7 @@ class Person:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.signed_in = bool(token)
         self.name = self.role = ""
+        self._known_until = 0.0
 
     @property
     def may_act(self) -> bool:
@@ -30,10 +34,17 @@ class Person:
         return self.role in ("operator", "admin")
 
     async def know(self) -> None:
-        """Asks once whose token it is."""
-        if not self.role:
+        """Asks whose token it is, and now and then again: it may have ended, or been withdrawn."""
+        if time.monotonic() < self._known_until:
+            return
+        try:
             caller = await self.get("/caller")
-            self.name, self.role = caller["name"], caller["role"]
+        except httpx.HTTPError as error:
+            if is_refused(error):
+                self.name = self.role = ""
+            raise
+        self.name, self.role = caller["name"], caller["role"]
+        self._known_until = time.monotonic() + _KNOWN_S
 
     async def may_look(self, *, api_is_open: bool) -> bool:
         """Whether the API knows this person. While it does not answer, only an open API lets everybody look."""
@@ -105,18 +116,21 @@ class SignIn:
         self._back.props(f"value={quote(path, safe='/?&=%')}")
 
     async def show(self) -> None:
-        """Asks until it is known whose token it is."""
-        if self._name.text:
-            return
+        """Asks whose token it is; when that has ended, the window is opened anew, as the API allows it now."""
         try:
             await self._person.know()
         except httpx.HTTPError as error:
             refused = is_refused(error)
+            if refused and self._name.text:
+                ui.navigate.reload()
+                return
             self._form.set_visibility(refused)
             if self._provider is not None:
                 self._provider.set_visibility(refused)
             self._problem.set_visibility(refused and self._person.signed_in)
             self._problem.text = said(error)
+            return
+        if self._name.text:
             return
         for part in (self._form, self._problem, self._provider):
             if part is not None:
