@@ -68,6 +68,7 @@ def take(console: str, folder: Path, alarm_id: str) -> None:
             page = context.new_page()
             page.goto(console + path.replace("ALARM", alarm_id))
             page.wait_for_timeout(8000)
+            assert not page.locator(".fs-problem:visible").count(), f"{path} shows an error"
             page.screenshot(path=folder / f"{name}.png", full_page=name not in ("live", "handover"))
             context.close()
         browser.close()

@@ -164,6 +164,13 @@ def test_an_incident_is_read_marked_and_its_life_tells_it(operator: Visitor, shi
     expect(page.locator("tr").filter(has_text="feed-pump-2/temperature/limit")).to_be_visible()
 
 
+def test_the_page_of_an_alarm_that_there_is_not_says_so_and_nothing_else(operator: Visitor) -> None:
+    page = operator.open("/incident/no/such/alarm")
+    expect(page.get_by_text("There is no alarm 'no/such/alarm'")).to_be_visible()
+    expect(page.locator(".fs-panel:visible")).to_have_count(1)
+    assert page.get_by_role("link", name="Grafana").count() == 0
+
+
 def test_a_new_alarm_and_its_end_show_without_reload(operator: Visitor, shift: Shift) -> None:
     page = operator.open("/alarms")
     started = time.time_ns() // 1_000_000

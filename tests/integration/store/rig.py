@@ -210,7 +210,8 @@ class Feed:
     """Writes records to the topics as the pipeline does."""
 
     def __init__(self, kafka: str, ids: dict[str, int]) -> None:
-        self.producer = Producer({"bootstrap.servers": kafka, "acks": "all", "linger.ms": 5})
+        # Silent: what fails is seen at the flush, and that Kafka ends before it is no news.
+        self.producer = Producer({"bootstrap.servers": kafka, "acks": "all", "linger.ms": 5, "log_level": 0})
         self._ids = ids
 
     def send(self, topic: Topic, rows: list[dict[str, Any]], *, flush: bool = True) -> None:

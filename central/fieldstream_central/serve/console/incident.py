@@ -31,20 +31,21 @@ class IncidentPage:
         self._alarm_id = alarm_id
         self._alarm: dict[str, Any] = {}
         self._trusted = 0.0
+        self._of_known: list[ui.element] = []
         with ui.element("div").classes("fs-incident"):
             with ui.element("section").classes("fs-panel fs-incident-head"):
                 self._head()
-            with ui.element("section").classes("fs-panel fs-incident-chart"):
+            with self._known(ui.element("section").classes("fs-panel fs-incident-chart")):
                 parts.heading(texts.COURSE, texts.COURSE_HINT)
                 self._chart = ui.echart({"series": []}).classes("fs-chart")
                 self._no_chart = ui.label().classes("fs-empty")
-            with ui.element("section").classes("fs-panel"):
+            with self._known(ui.element("section").classes("fs-panel")):
                 parts.heading(texts.LIFE, texts.LIFE_HINT)
                 self._life = tables.Table(texts.LIFE_COLUMNS, texts.LIFE_NONE, texts.LIFE)
-            with ui.element("section").classes("fs-panel"):
+            with self._known(ui.element("section").classes("fs-panel")):
                 parts.heading(texts.MATES, texts.MATES_HINT)
                 self._mates = tables.Table(texts.MATE_COLUMNS, texts.MATES_NONE, texts.MATES)
-            with ui.element("section").classes("fs-panel fs-incident-similar"):
+            with self._known(ui.element("section").classes("fs-panel fs-incident-similar")):
                 parts.heading(texts.SIMILAR, texts.SIMILAR_HINT)
                 self._similar = tables.Table(texts.SIMILAR_COLUMNS, texts.SIMILAR_NONE, texts.SIMILAR)
         ui.timer(_EVERY_S, self._part.show)
@@ -56,13 +57,19 @@ class IncidentPage:
             self._state = ui.label().classes("fs-badge")
         self._part = ApiPart(self._window, self._ask)
         self._reason = ui.label().classes("fs-reason")
-        with ui.element("dl").classes("fs-facts"):
+        with self._known(ui.element("dl").classes("fs-facts")):
             self._facts = {name: parts.figure(label) for name, label in texts.FACTS.items()}
         self._actions = Actions(self._window, self._part, self._target, self._part.show, several=False)
-        with ui.row().classes("fs-actions"):
+        with self._known(ui.row().classes("fs-actions")):
             self._live = ui.link(texts.TO_LIVE, "/").classes("fs-ref")
             self._grafana = ui.link(texts.TO_GRAFANA, "/", new_tab=True).classes("fs-ref")
             self._list = ui.link(texts.TO_ASSET_ALARMS, "/alarms").classes("fs-ref")
+
+    def _known(self, part: ui.element) -> ui.element:
+        """A part that there is only of an alarm that is known."""
+        part.set_visibility(False)
+        self._of_known.append(part)
+        return part
 
     def _target(self) -> list[dict[str, Any]]:
         return [self._alarm] if self._alarm else []
@@ -70,6 +77,8 @@ class IncidentPage:
     async def _ask(self) -> None:
         found = await self._window.person.get(f"/incidents/{tables.quoted(self._alarm_id)}")
         self._alarm = found["alarm"]
+        for part in self._of_known:
+            part.set_visibility(True)
         self._show_head(found["alarm"], found["episode"] or {})
         self._life.show([_moment(moment) for moment in found["life"]])
         self._mates.show([_mate(mate) for mate in found["mates"]])
