@@ -50,7 +50,7 @@ def _insert(clickhouse: ClickHouse, rows: list[dict[str, object]]) -> None:
 
 def go_on_inserting(url: str, stop: threading.Event) -> None:
     """1,600 readings a second in blocks of half a second, as the loader stores them."""
-    seq = 0
+    seq, epoch = 0, time.time_ns() // 1_000_000  # of each run its own, or its numbers would come again
     with ClickHouse(url) as clickhouse:
         while not stop.wait(_EVERY_S):
             now = time.time()
@@ -59,7 +59,13 @@ def go_on_inserting(url: str, stop: threading.Event) -> None:
                 seq += 1
                 ts = round(now - _EVERY_S + number * _EVERY_S / _RATE / _EVERY_S, 3)
                 rows.append({"device_id": f"live-{number % 320}", "metric": "m", "ts": ts, "value": number / 10})
-                rows[-1] |= {"gateway_id": "gw-live", "epoch": 1, "seq": seq, "received_at": ts, "processed_at": now}
+                rows[-1] |= {
+                    "gateway_id": "gw-live",
+                    "epoch": epoch,
+                    "seq": seq,
+                    "received_at": ts,
+                    "processed_at": now,
+                }
             _insert(clickhouse, rows)
 
 
@@ -67,7 +73,7 @@ def insert_rate(url: str, blocks: int = 12) -> float:
     """Readings stored a second, in blocks as the loader makes them of Kafka's records, with all that hangs on them."""
     table = TABLES[READINGS_CLEAN.name]
     now_ms = int(time.time() * 1000)
-    live = {"gateway_id": "gw-live", "epoch": 2, "asset_id": "live", "asset_type": "m", "area": "", "site": ""}
+    live = {"gateway_id": "gw-live", "epoch": now_ms, "asset_id": "live", "asset_type": "m", "area": "", "site": ""}
     bodies = []
     for block in range(blocks):
         rows = [

@@ -70,7 +70,7 @@ FROM
  ON p.gateway_id = b.gateway_id AND p.epoch = b.epoch AND p.bucket = b.bucket) AS each
 LEFT JOIN
 (SELECT gateway_id, epoch, count() - uniqExact(seq) AS twice FROM fieldstream.readings_data FINAL
- WHERE ts >= SINCE AND SUSPECTED > 0 GROUP BY gateway_id, epoch) AS d
+ WHERE ts >= SINCE AND seq > 0 AND SUSPECTED > 0 GROUP BY gateway_id, epoch) AS d
 ON d.gateway_id = each.gateway_id AND d.epoch = each.epoch
 GROUP BY gateway, epoch ORDER BY gateway, epoch""".replace("SUSPECTED", SUSPECTED).replace(
     "SINCE", "now64(3) - INTERVAL 1 DAY"

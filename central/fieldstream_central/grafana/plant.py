@@ -20,22 +20,20 @@ from fieldstream_central.grafana.panels import (
 
 OPEN = f"NOT shadow AND state != 'close' AND {CHOSEN}"
 
-# Each asset's worst open episode per interval: episodes are few, so they are laid over all intervals at once.
+# Each asset's worst open episode per interval: every episode lies on the slots that it touches, over a floor of zeros.
 STATES = f"""
-WITH toUnixTimestamp($__fromTime) AS since, toUnixTimestamp($__toTime) AS until, $__interval_s AS step
-SELECT toDateTime(slot) AS time, asset_id,
-    arrayMax(arrayMap(e -> if(e.1 < slot + step AND e.2 >= slot, e.3, 0), episodes)) AS level
-FROM
-(SELECT asset_id, arrayConcat([(0, 0, 0)], groupArrayIf((began, ended, level), level > 0)) AS episodes
- FROM (SELECT DISTINCT asset_id FROM fieldstream.assets WHERE {CHOSEN}) AS known
- LEFT JOIN
- (SELECT asset_id, toUnixTimestamp(started_at) AS began,
-    toUnixTimestamp(ifNull(ended_at, now64(3) + INTERVAL 1 DAY)) AS ended, {LEVEL_SQL} AS level
-  FROM fieldstream.anomalies
-  WHERE NOT shadow AND started_at <= $__toTime AND (ended_at IS NULL OR ended_at >= $__fromTime)) AS troubles
- USING (asset_id) GROUP BY asset_id)
-ARRAY JOIN range(toUInt32(intDiv(since, step) * step), toUInt32(least(until, toUnixTimestamp(now()))), step) AS slot
-ORDER BY time, asset_id"""
+WITH toUnixTimestamp($__fromTime) AS since, toUnixTimestamp(least($__toTime, now())) AS until, $__interval_s AS step
+SELECT toDateTime(slot) AS time, asset_id, max(level) AS level FROM
+(SELECT DISTINCT asset_id, 0 AS level, arrayJoin(range(intDiv(since, step) * step, until, step)) AS slot
+ FROM fieldstream.assets WHERE {CHOSEN}
+ UNION ALL
+ SELECT asset_id, {LEVEL_SQL} AS level, arrayJoin(range(
+    intDiv(greatest(since, toUnixTimestamp(started_at)), step) * step,
+    least(until, toUnixTimestamp(ifNull(ended_at, now64(3))) + 1), step)) AS slot
+ FROM fieldstream.anomalies
+ WHERE NOT shadow AND started_at <= $__toTime AND (ended_at IS NULL OR ended_at >= $__fromTime)
+    AND asset_id IN (SELECT asset_id FROM fieldstream.assets WHERE {CHOSEN}))
+GROUP BY slot, asset_id ORDER BY time, asset_id"""
 
 WRONG_NOW = f"""
 SELECT severity, asset_id AS asset, concat(device_id, '/', metric) AS sensor, kind, reason,

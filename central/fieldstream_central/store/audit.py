@@ -40,34 +40,32 @@ FROM (SELECT gateway_id, epoch, kind, bucket, groupBitmapMerge(places) AS n,
 GROUP BY gateway_id, epoch
 """
 
-# Places by bucket, so that a gap is looked for only where the count says that there is one.
+# Places by bucket, so that a gap is looked for only where count and last say that there is one.
 _BUCKETS = """
-SELECT gateway_id, epoch, bucket, groupBitmapMerge(places) AS n FROM fieldstream.arrived_data
-WHERE {gateway:String} IN ('', gateway_id)
+SELECT gateway_id, epoch, bucket, groupBitmapMerge(a.places) AS n, bitmapMax(groupBitmapMergeState(a.places)) AS last
+FROM fieldstream.arrived_data AS a WHERE {gateway:String} IN ('', gateway_id)
 GROUP BY gateway_id, epoch, bucket ORDER BY gateway_id, epoch, bucket
 """
 
-# Gaps inside one bucket: the distance from each place to the next, up to `upto`.
+# Gaps inside one bucket above `floor`, up to `upto`.
 _GAPS = """
-WITH arrayConcat([toUInt64({floor:Int64})], arraySort(bitmapToArray(bitmapSubsetInRange(
-        groupBitmapMergeState(places), toUInt64({floor:Int64} + 1), toUInt64({upto:Int64} + 1)))),
-        [toUInt64({upto:Int64} + 1)]) AS places_here
-SELECT tupleElement(gap, 1) + 1 AS first, tupleElement(gap, 2) - 1 AS last FROM
-(SELECT arrayJoin(arrayFilter(pair -> pair.2 > pair.1 + 1,
-    arrayZip(arrayPopBack(places_here), arrayPopFront(places_here)))) AS gap
+SELECT run[1] AS first, run[-1] AS last FROM
+(SELECT bitmapToArray(bitmapAndnot(bitmapBuild(range(toUInt64({floor:Int64} + 1), toUInt64({upto:Int64} + 1))),
+        groupBitmapMergeState(places))) AS lost,
+    arrayJoin(arraySplit((place, step) -> step != 1, lost, arrayDifference(lost))) AS run
  FROM fieldstream.arrived_data
  WHERE gateway_id = {gateway:String} AND epoch = {epoch:Int64} AND bucket = {bucket:Int64})
-ORDER BY first
+WHERE notEmpty(run) ORDER BY first
 """
 
 # Whether any gateway's epoch has more rows than places among readings measured since SINCE. What Kafka delivered
 # again counts too until it is merged: a suspicion, which costs a fraction of the answer and nearly always saves it.
-SUSPECTED = """(SELECT count() FROM (SELECT 1 FROM fieldstream.readings_data WHERE ts >= SINCE
+SUSPECTED = """(SELECT count() FROM (SELECT 1 FROM fieldstream.readings_data WHERE ts >= SINCE AND seq > 0
     GROUP BY gateway_id, epoch HAVING count() > groupBitmap(toUInt64(seq))))"""
 
 _DUPLICATES = """
 SELECT gateway_id, epoch, count() - uniqExact(seq) AS duplicates FROM fieldstream.readings_data FINAL
-WHERE ts >= SINCE AND {gateway:String} IN ('', gateway_id) AND SUSPECTED > 0
+WHERE ts >= SINCE AND seq > 0 AND {gateway:String} IN ('', gateway_id) AND SUSPECTED > 0
 GROUP BY gateway_id, epoch
 """.replace("SUSPECTED", SUSPECTED).replace("SINCE", "now64(3) - INTERVAL {hours:UInt32} HOUR")
 
@@ -84,7 +82,8 @@ _ARRIVED_BETWEEN = """
 SELECT kind,
     sum(bitmapCardinality(bitmapSubsetInRange(here, toUInt64({after:Int64} + 1), toUInt64({upto:Int64} + 1)))) AS n
 FROM (SELECT kind, bucket, groupBitmapMergeState(places) AS here FROM fieldstream.arrived_data
-    WHERE gateway_id = {gateway:String} AND epoch = {epoch:Int64} GROUP BY kind, bucket)
+    WHERE gateway_id = {gateway:String} AND epoch = {epoch:Int64}
+        AND bucket BETWEEN intDiv({after:Int64}, 1048576) AND intDiv({upto:Int64}, 1048576) GROUP BY kind, bucket)
 GROUP BY kind
 """
 
@@ -95,6 +94,7 @@ SELECT count() - uniqExact(seq) FROM fieldstream.readings WHERE gateway_id = {ga
 """
 
 _BUCKET_PLACES = 1_048_576
+Buckets = dict[int, tuple[int, int]]  # bucket: how many places of it have arrived, and the last of them
 
 
 @dataclass
@@ -143,9 +143,9 @@ def audit(
     beats = {(row["gateway_id"], row["epoch"]): row for row in clickhouse.rows(_HEARTBEATS, params)}
     arrived = {(row["gateway_id"], row["epoch"]): row for row in clickhouse.rows(_ARRIVED, params)}
     doubles = {(row["gateway_id"], row["epoch"]): row["duplicates"] for row in clickhouse.rows(_DUPLICATES, params)}
-    buckets: dict[tuple[str, int], dict[int, int]] = {}
+    buckets: dict[tuple[str, int], Buckets] = {}
     for row in clickhouse.rows(_BUCKETS, params):
-        buckets.setdefault((row["gateway_id"], row["epoch"]), {})[row["bucket"]] = row["n"]
+        buckets.setdefault((row["gateway_id"], row["epoch"]), {})[row["bucket"]] = (row["n"], row["last"])
     return [
         _completeness(
             clickhouse,
@@ -171,7 +171,7 @@ def audit_period(
         params: dict[str, object] = {"gateway": key[0], "epoch": key[1], "after": row["after"], "upto": row["upto"]}
         params |= {"since": since, "until": until}
         arrived = {item["kind"]: item["n"] for item in clickhouse.rows(_ARRIVED_BETWEEN, params)}
-        buckets = {b["bucket"]: b["n"] for b in clickhouse.rows(_BUCKETS, params) if b["epoch"] == key[1]}
+        buckets = {b["bucket"]: (b["n"], b["last"]) for b in clickhouse.rows(_BUCKETS, params) if b["epoch"] == key[1]}
         ranges = _gaps(clickhouse, key, buckets, row["after"], row["upto"])
         found.append(
             Completeness(
@@ -198,7 +198,7 @@ def _completeness(
     *,
     beat: dict[str, Any] | None,
     arrived: dict[str, Any] | None,
-    buckets: dict[int, int],
+    buckets: Buckets,
     duplicates: int,
 ) -> Completeness:
     last_arrived = arrived["last"] if arrived else 0
@@ -207,7 +207,7 @@ def _completeness(
     checked = max(beat["settled"], 0) if beat else last_arrived
     ranges = _gaps(clickhouse, key, buckets, 0, checked)
     missing = sum(last - first + 1 for first, last in ranges)
-    total = sum(buckets.values())
+    total = sum(count for count, _ in buckets.values())
     return Completeness(
         gateway_id=key[0],
         epoch=key[1],
@@ -225,17 +225,17 @@ def _completeness(
 
 
 def _gaps(
-    clickhouse: ClickHouse, key: tuple[str, int], buckets: dict[int, int], after: int, checked: int
+    clickhouse: ClickHouse, key: tuple[str, int], buckets: Buckets, after: int, checked: int
 ) -> list[tuple[int, int]]:
     """Ranges of seq above `after` up to `checked` that have not arrived."""
     found: list[tuple[int, int]] = []
     for bucket in range(after // _BUCKET_PLACES, checked // _BUCKET_PLACES + 1):
         start, end = max(bucket * _BUCKET_PLACES - 1, 0), (bucket + 1) * _BUCKET_PLACES - 1
         floor, upto = max(start, after), min(end, checked)
-        here = buckets.get(bucket, 0)
-        if here == 0 and upto > floor:
-            found.append((floor + 1, upto))
-        elif here < upto - floor or (floor, upto) != (start, end):
+        here, last = buckets.get(bucket, (0, start))
+        if here == last - start:  # without a gap from its first place to its last
+            found += [(max(floor, last) + 1, upto)] if upto > max(floor, last) else []
+        else:
             params = {"gateway": key[0], "epoch": key[1], "bucket": bucket, "floor": floor, "upto": upto}
             found += [(row["first"], row["last"]) for row in clickhouse.rows(_GAPS, params)]
     return _joined(found)
