@@ -34,7 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "var" / "bench"
 console = Console(width=130)
 
-# Each with its must, its goal, and whether smaller is better.
+# Each with its must, its goal, and whether smaller is better. One caller, warm: the slowest question's p95. Cold, and
+# eight callers at once: the p95 of all answers; each question's own is in the table.
 FIGURES = {
     "query_p95_ms": (500.0, 100.0, True),
     "query_p95_ms_8_callers": (500.0, 100.0, True),
@@ -160,7 +161,7 @@ def _measure(
     feeder.start()
     try:
         warm = {name: timed(ask, turns) for name, ask in asked.items()}
-        crowd = asked_by_eight(lambda: questions_of(store, made), p95)
+        crowd = asked_by_eight(lambda: questions_of(store, made))
         visible = visible_after(store.url, 20)
         inserted = insert_rate(store.url)
         rate, errors = api_rate(store.url, questions)
@@ -172,7 +173,7 @@ def _measure(
     ratios = {name: statistics.median(ours) / statistics.median(naive) for name, (ours, naive) in pairs.items()}
     figures = {
         "query_p95_ms": max(map(p95, warm.values())),
-        "query_p95_ms_8_callers": max(crowd.values()),
+        "query_p95_ms_8_callers": p95([took for times in crowd.values() for took in times]),
         "query_cold_p95_ms": p95(list(cold.values())),
         "ratio_to_naive_median": statistics.median(ratios.values()),
         "bytes_per_reading": status["readings_data"]["bytes_per_row"],
@@ -188,7 +189,7 @@ def _measure(
         "warm_ms": {name: {"p50": statistics.median(t), "p95": p95(t)} for name, t in warm.items()},
         "cold_ms": cold,
         "cpu_ms": cpu,
-        "eight_callers_p95_ms": crowd,
+        "eight_callers_p95_ms": {name: p95(times) for name, times in crowd.items()},
         "pairs_ms": {name: [statistics.median(one) for one in both] for name, both in pairs.items()},
         "ratios": ratios,
         "growth": {
