@@ -22,6 +22,8 @@ from fieldstream_central.grafana import cli as grafana
 from fieldstream_central.maintenance import MaintenanceError, announce
 from fieldstream_central.notify import cli as notify
 from fieldstream_central.notify.config import NotifyError
+from fieldstream_central.pki import cli as pki
+from fieldstream_central.pki.authority import PkiError
 from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
@@ -45,6 +47,7 @@ app.add_typer(grafana.app, name="grafana")
 app.add_typer(superset.app, name="superset")
 app.add_typer(notify.app, name="notify")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(pki.app, name="pki")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)
@@ -202,6 +205,7 @@ def main() -> None:
         MaintenanceError,
         ClickHouseError,
         NotifyError,
+        PkiError,
     ) as error:
         sys.exit(f"fieldstream: {error}")
     except httpx.HTTPError as error:
