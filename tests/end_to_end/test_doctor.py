@@ -53,16 +53,24 @@ def stopped(stack: Stack, *names: str) -> Iterator[None]:
 
 
 @contextmanager
-def changed(path: Path, text: str, mode: int = 0o600) -> Iterator[None]:
-    """The file has another content and other rights meanwhile."""
-    before = path.read_text() if path.exists() else None
+def changed(path: Path, text: str) -> Iterator[None]:
+    """The file has another content meanwhile."""
+    before = path.read_text()
     path.write_text(text)
-    path.chmod(mode)
     try:
         yield
     finally:
-        path.unlink() if before is None else path.write_text(before)
-        path.chmod(0o600) if before is not None else None
+        path.write_text(before)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Everybody may read the file meanwhile."""
+    path.chmod(0o644)
+    try:
+        yield
+    finally:
+        path.chmod(0o600)
 
 
 @contextmanager
@@ -98,12 +106,13 @@ def test_the_doctor_names_each_of_what_is_broken_at_once(stack: Stack) -> None:
     )
     stack.store.query("DELETE FROM fieldstream.migrations WHERE number = 18 --")
     eventually(lambda: named(doctor(stack), "data", "stranger/level is in no asset registry"))
-    AdminClient({"bootstrap.servers": settings.kafka}).delete_topics(["forget"])["forget"].result()
+    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    admin.delete_topics(["forget"])["forget"].result()
     retain(stack, 60_000)
     with ExitStack() as until:
         until.enter_context(stopped(stack, "mosquitto", "registry", "alertmanager", "prometheus", "api", "console"))
         until.enter_context(without(settings.pseudonym_key_file))
-        until.enter_context(changed(settings.api_tokens_file, "", mode=0o644))
+        until.enter_context(readable(settings.link_key_file))
         found = doctor(stack)
     for part, said in (
         ("mqtt", "refused"),

@@ -10,12 +10,16 @@ from fieldstream_central.settings import Settings
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that was looked at, or could not be. Without `remedy` all is well with it; `said` is for people."""
+    """Something that was looked at, or could not be. Without `remedy` all is well with it; `said` is for people.
+
+    `down`: what needs this part cannot be judged.
+    """
 
     part: str
     said: str
     remedy: str = ""
     looked_at: bool = True
+    down: bool = False
 
     @property
     def well(self) -> bool:
@@ -38,28 +42,30 @@ class Check:
 
 
 def examine(settings: Settings, checks: Iterable[Check]) -> Iterator[Finding]:
-    """All findings, part by part. What needs a part that is ill is not looked at: it would only repeat the fault.
+    """All findings, part by part. What needs a part that is down is not looked at: it would only repeat the fault.
 
-    A look that raises is a finding itself, with the error's text.
+    A look that raises is a finding itself, with the error's text, and its part is down.
     """
-    ill: set[str] = set()
+    down: set[str] = set()
     waiting = list(checks)
     with ThreadPoolExecutor(8) as pool:
         while waiting:
             parts = {check.part for check in waiting}
             now = [check for check in waiting if not parts & set(check.needs)]
             waiting = [check for check in waiting if check not in now]
-            looked = pool.map(lambda check: _look(settings, check, ill & set(check.needs)), now)
+            looked = pool.map(lambda check: _look(settings, check, down & set(check.needs)), now)
             for check, found in zip(now, list(looked), strict=True):
-                if not all(finding.well for finding in found):
-                    ill.add(check.part)
+                if any(finding.down for finding in found):
+                    down.add(check.part)
                 yield from found
 
 
-def _look(settings: Settings, check: Check, ill: set[str]) -> list[Finding]:
-    if ill:
-        return [Finding(check.part, f"not looked at, because of {' and '.join(sorted(ill))}", looked_at=False)]
+def _look(settings: Settings, check: Check, down: set[str]) -> list[Finding]:
+    if down:
+        return [
+            Finding(check.part, f"not looked at, because of {' and '.join(sorted(down))}", looked_at=False, down=True)
+        ]
     try:
         return list(check.look(settings))
     except Exception as error:  # whatever it is, it is what the part says
-        return [Finding(check.part, f"{type(error).__name__}: {error}".splitlines()[0], check.remedy)]
+        return [Finding(check.part, f"{type(error).__name__}: {error}".splitlines()[0], check.remedy, down=True)]

@@ -86,12 +86,12 @@ def flink(settings: Settings) -> Iterator[Finding]:
     for name in JOBS:
         job_id = cluster.running(name)
         if hold_file(settings, name).exists():
-            yield Finding("flink", f"{name} was stopped by somebody", f"`fieldstream jobs deploy {name}`")
+            yield Finding("flink", f"{name} was stopped by somebody", f"`fieldstream jobs deploy {name}`", down=True)
             continue
         if not job_id or cluster.state(job_id) != "RUNNING":
             why = cluster.newest_failure(name) or f"{cluster.free_slots()} task slots are free"
             remedy = "Its slots need a TaskManager; then the log of `fieldstream jobs run` says why it does not start."
-            yield Finding("flink", f"{name} does not run: {why}", remedy)
+            yield Finding("flink", f"{name} does not run: {why}", remedy, down=True)
             continue
         age_s = checkpoint_age_s(settings, name)
         if age_s is None or age_s > CHECKPOINT_OLD_S:

@@ -23,7 +23,7 @@ def report(settings: Settings, *, as_json: bool) -> int:
             found.append(finding)
             progress.update(task, description=finding.part)
     faults = [finding for finding in found if finding.remedy]
-    console = Console(highlight=False, markup=not as_json, soft_wrap=True)
+    console = Console(highlight=False, markup=not as_json, emoji=False, soft_wrap=True)
     if as_json:
         console.print(json.dumps([finding.as_row() for finding in found]))
         return 1 if faults else 0
