@@ -20,7 +20,7 @@ from fieldstream_central.detect.config import DetectionConfig
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.nab import replay_nab
 from fieldstream_central.detect.plots import plot_score
-from fieldstream_central.detect.replay import open_dataset, replay
+from fieldstream_central.detect.replay import open_dataset, replay, sensors_of
 from fieldstream_central.detect.score import Alarm, LabelledFault, Score, read_truth, score, sensor_days_of
 from fieldstream_sim.dataset import labelled_plant, write_dataset
 from fieldstream_sim.random_plant import Schedule
@@ -53,7 +53,7 @@ def alarms_of(episodes: Iterable[Anomaly]) -> list[Alarm]:
     """Alarms as anomalies.csv would hold them: one per episode and sensor."""
     found = []
     for episode in episodes:
-        for member in episode.members or [f"{episode.device_id}/{episode.metric}"]:
+        for member in sensors_of(episode):
             device_id, _, metric = member.rpartition("/")
             found.append(Alarm(device_id, metric, episode.asset_id, episode.kind, episode.detected_at))
     return found

@@ -129,7 +129,10 @@ class AssetDetection:
             self._pend(series, candidates, window.window_end)
             if len(self._series) == 1:
                 steps += self._decide()
-        steps += self._groups[series.group].on_window(series, window)
+        group = self._groups[series.group]
+        steps += group.on_window(series, window)
+        if group.incident is not None and group.incident.changed:
+            self._asset_changed = True
         deadline = series.deadline()
         if deadline is not None and (self._next_gap is None or deadline < self._next_gap):
             self._next_gap = deadline
@@ -149,7 +152,7 @@ class AssetDetection:
         return series
 
     def _group(self, model: MateModel) -> Group:
-        return Group(model, self._series, self._like)
+        return Group(model, self._series, self._like, shadow=self._shadow_flag)
 
     def _add(self, place: Place) -> SeriesDetection:
         settings = self.config.of(place.asset_type, place.device_id, place.metric)
@@ -281,7 +284,8 @@ class AssetDetection:
             [series.key, name, [getattr(finding, field) for field in Finding.__slots__], at_ms]
             for series, name, finding, at_ms in self._pending
         ]
-        return pack([], {"books": books, "silent": self._silent, "pending": pending})
+        incidents = [None if group.incident is None else group.incident.to_json() for group in self._groups]
+        return pack([], {"books": books, "silent": self._silent, "pending": pending, "incidents": incidents})
 
     def _restore(self, parts: Mapping[str, bytes]) -> None:
         groups = sorted((name for name in parts if name.startswith(_GROUP)), key=lambda name: int(name[6:]))
@@ -298,6 +302,9 @@ class AssetDetection:
         for device_id, (place, book) in saved.get("books", {}).items():
             self._device_books[device_id] = EpisodeBook(Place(*place), self._shadow_flag)
             self._device_books[device_id].from_json(book)
+        for group, incident in zip(self._groups, saved.get("incidents", ()), strict=False):
+            if incident is not None:
+                group.asset_incident().from_json(incident)
         self._silent = saved.get("silent", {})
         self._pending = [
             (self._series[key], name, Finding(*finding), at_ms)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 RING, JUMP_RECENT = 12, 3
+ALONE_SHARE = 0.5  # of a spike's size by which it sticks out of either neighbour
 SHORT, LONG = 1 / 8, 1 / 40
 STATISTICS = ("mate-shift", "mate-inconsistency", "drift", "spike")  # jump, short mean, long mean, spike
 
@@ -25,11 +26,14 @@ class Echoes:
         self.lagged = np.zeros((count, lags))
         self.ring = np.zeros((RING, count, 1 + lags))
         self.filled = np.zeros(count)  # entries of the ring that hold something, by sensor
+        self.values = np.full((3, count), np.nan)  # the last blocks' own, NaN where silent
         self.short = np.zeros((count, 1 + lags))
         self.long = np.zeros((count, 1 + lags))
 
-    def take(self, residual: Floats) -> None:
-        """Takes the block's residuals in."""
+    def take(self, residual: Floats, values: Floats) -> None:
+        """Takes the block's residuals and values in."""
+        self.values[:-1] = self.values[1:]
+        self.values[-1] = values
         now = np.concatenate((residual[:, None], self.lagged), axis=1)
         self.ring[:-1] = self.ring[1:]
         self.ring[-1] = now
@@ -42,21 +46,45 @@ class Echoes:
         self.lagged *= keep
         self.lagged += (1.0 - keep) * deviation[:, None]
 
-    def means(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Jump, short mean, long mean and spike, each of shape (count, 1 + lags).
+    def sizes(self) -> Floats:
+        """Sizes of the sensors' own jump, short mean, long mean and spike, of shape (4, count)."""
+        ring = self.ring[:, :, 0]
+        return np.abs([self._jump(ring), self.short[:, 0], self.long[:, 0], self._spike(ring)])
 
-        No jump while its three last blocks disagree; a spike is a block that sticks out of both its neighbours.
-        """
-        recent = self.ring[-JUMP_RECENT:]
-        before = self.ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)[:, None]
-        steps = recent[:, :, 0] - before[:, 0]
-        agreed = (np.abs(np.sign(steps).sum(axis=0)) == JUMP_RECENT) & (self.filled >= 2 * JUMP_RECENT)
-        jump = np.where(agreed[:, None], recent.mean(axis=0) - before, 0.0)
-        from_next, from_last = self.ring[-2] - self.ring[-1], self.ring[-2] - self.ring[-3]
-        alone = (from_next[:, 0] * from_last[:, 0] > 0.0) & (self.filled >= JUMP_RECENT)
-        nearer = np.abs(from_next[:, :1]) < np.abs(from_last[:, :1])
-        spike = np.where(alone[:, None], np.where(nearer, from_next, from_last), 0.0)
-        return jump, self.short, self.long, spike
+    def means(self, number: int) -> Floats:
+        """Statistic `number` of all residuals and their lagged averages, of shape (count, 1 + lags)."""
+        if number == 0:
+            return np.where(self._jump(self.ring[:, :, 0])[:, None] != 0.0, self._step(self.ring), 0.0)
+        if number == 3:
+            return np.where(self._spike(self.ring[:, :, 0])[:, None] != 0.0, self._excess(self.ring), 0.0)
+        return self.short if number == 1 else self.long
+
+    def _step(self, ring: Floats) -> Floats:
+        before = np.maximum(self.filled - JUMP_RECENT, 1.0)
+        if ring.ndim == 3:
+            before = before[:, None]
+        return np.asarray(ring[-JUMP_RECENT:].sum(axis=0) / JUMP_RECENT - ring[:-JUMP_RECENT].sum(axis=0) / before)
+
+    def _jump(self, ring: Floats) -> Floats:
+        """The last three blocks against those before; 0 while the three disagree."""
+        before = ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)
+        signs = np.sign(ring[-JUMP_RECENT:] - before).sum(axis=0)
+        agreed = (np.abs(signs) == JUMP_RECENT) & (self.filled >= 2 * JUMP_RECENT)
+        return np.where(agreed, self._step(ring), 0.0)
+
+    def _excess(self, ring: Floats) -> Floats:
+        """The last block but one against the five about it."""
+        return np.asarray(ring[-2] - (ring[-6:].sum(axis=0) - ring[-2]) / 5.0)
+
+    def _spike(self, ring: Floats) -> Floats:
+        """Excess of the last block but one; 0 unless residual and value stick out of both their neighbours."""
+        excess = self._excess(ring)
+        alone = self.filled >= 6
+        for last, now, after in (ring[-3:], self.values):
+            from_next, from_last = now - after, now - last
+            nearer = np.minimum(from_next * np.sign(excess), from_last * np.sign(excess))
+            alone = alone & (nearer > ALONE_SHARE * np.abs(excess))
+        return np.where(alone, excess, 0.0)
 
     def recent(self) -> Floats:
         """Mean of the last residuals by sensor."""
@@ -84,10 +112,10 @@ class Echoes:
 
     def numbers(self) -> list[float]:
         """State as numbers."""
-        arrays = (self.lagged, self.ring, self.filled, self.short, self.long)
+        arrays = (self.lagged, self.ring, self.filled, self.values, self.short, self.long)
         return [value for array in arrays for value in array.ravel().tolist()]
 
     def restore(self, numbers: Iterator[float]) -> None:
         """Inverse of `numbers`."""
-        for array in (self.lagged, self.ring, self.filled, self.short, self.long):
+        for array in (self.lagged, self.ring, self.filled, self.values, self.short, self.long):
             array.flat[:] = [next(numbers) for _ in range(array.size)]

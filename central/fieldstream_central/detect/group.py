@@ -1,10 +1,13 @@
 """A group of mates at work: gathers blocks, lets them be judged, and turns verdicts into episodes."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fieldstream_central.detect.episodes import Place
+from fieldstream_central.detect.incident import AFTERMATH_MS, NAME, VERSION, AssetIncident
 from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, accuse, judge_block
 from fieldstream_central.detect.mates import Floats, MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
@@ -14,17 +17,21 @@ from fieldstream_central.detect.series import SeriesDetection
 if TYPE_CHECKING:
     from fieldstream_central.detect.asset_detection import LikeAssets
 
-NAME, VERSION = "mates", "2"
 _TELLING = frozenset(("stuck", "noise", "resolution"))  # detectors whose word on a sensor spares it the mates'
 _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
+_STANDS_SHARE = 0.4  # of a step that must show in the residual
 
 
 class Group:
     """The mate model of some sensors of one asset, and those sensors."""
 
-    def __init__(self, model: MateModel, series: Mapping[str, SeriesDetection], like: "LikeAssets | None") -> None:
+    def __init__(
+        self, model: MateModel, series: Mapping[str, SeriesDetection], like: "LikeAssets | None", *, shadow: bool
+    ) -> None:
         self.model, self._series = model, series
         self._like = like
+        self._shadow = shadow
+        self.incident: AssetIncident | None = None
         self.errors = 0
 
     def on_window(self, series: SeriesDetection, window: Window) -> list[Anomaly]:
@@ -64,6 +71,8 @@ class Group:
         if not test.on_trial and not test.held and test.scale > 0:
             shift = series.learned.shift
             size = abs(shift.size) / self.model.scale[series.member]
+            if abs(float(self.model.echoes.recent()[series.member])) < _STANDS_SHARE * size:
+                return  # a step back to what the mates predict: if it ends a fault, the residual's own jump tells
             ratio = abs(shift.size) / shift.tail.threshold
             accuse(self.model, series.member, Suspicion("level-shift", ratio, float(size)))
 
@@ -109,8 +118,9 @@ class Group:
         )
         if self._like is not None and model.ready:
             for series, test in zip(members, model.tests, strict=True):
-                test.raw_at = float(at_ms)
-                self._like.tell(series.place.metric, test.raw_at, test.raw)
+                if not math.isnan(test.raw):
+                    test.raw_at = float(at_ms)
+                    self._like.tell(series.place.metric, test.raw_at, test.raw)
         steps: list[Anomaly] = []
         for verdict in verdicts:
             series = members[verdict.member]
@@ -130,17 +140,47 @@ class Group:
                 own.setdefault(metric, []).append(test.raw)
         return np.array([self._like.mean(metric, before, own.get(metric, [])) for metric in metrics])
 
+    def asset_incident(self) -> AssetIncident:
+        """The asset's own episode."""
+        if self.incident is None:
+            at = self._series[self.model.members[0]].place
+            place = Place(at.device_id, "", at.site, at.area, at.asset_id, at.asset_type)
+            self.incident = AssetIncident(place, shadow=self._shadow)
+        return self.incident
+
     def _publish(self, series: SeriesDetection, verdict: Verdict, now_ms: int) -> list[Anomaly]:
         series.changed = True
         last_ts = self.model.last_ts(verdict.member)
-        suspicion = verdict.suspicion
-        if suspicion is None:
+        if verdict.suspicion is None:
+            if self.incident is not None and series.key in self.incident.doubted:
+                return self.incident.gone(series.key, last_ts, now_ms)
             return series.book.gone(NAME, last_ts, now_ms)
+        finding = self._finding(series, verdict, verdict.suspicion, last_ts)
+        others = [] if series.book.open else self._others_to_blame(verdict, now_ms)
+        if others:
+            sensors = [series.key, *others]
+            return self.asset_incident().found(sensors, finding, now_ms, series.settings)
+        return series.book.found(NAME, VERSION, finding, now_ms, series.settings)
+
+    def _others_to_blame(self, verdict: Verdict, now_ms: int) -> list[str]:
+        """Sensors that explain the verdict as well, and those of which something is told or was just now."""
+        members = self.model.members
+        rival = int(self.model.tests[verdict.member].rival)
+        others = {members[rival]} if 0 <= rival < len(members) else set()
+        for member, key in enumerate(members):
+            episode = self._series[key].book.current
+            if member == verdict.member or episode is None:
+                continue
+            if episode.ended_at is None or now_ms - episode.ended_at < AFTERMATH_MS:
+                others.add(key)
+        return sorted(others)
+
+    def _finding(self, series: SeriesDetection, verdict: Verdict, suspicion: Suspicion, last_ts: int) -> Finding:
         difference = verdict.observed - verdict.expected
         mates = [key for key in self.model.members if key != series.key]
         named = ", ".join(mates[:3]) + (f" and {len(mates) - 3} more" if len(mates) > 3 else "")
         basis = f"what {named} predict" if mates else "its daily pattern"
-        finding = Finding(
+        return Finding(
             kind=suspicion.kind,
             reason=f"reads {abs(difference):.3g} {'above' if difference > 0 else 'below'} {basis} "
             f"({verdict.observed:.5g} instead of {verdict.expected:.5g})",
@@ -151,4 +191,3 @@ class Group:
             expected_high=verdict.expected + verdict.band,
             score=min(1.0, 0.5 * suspicion.ratio),
         )
-        return series.book.found(NAME, VERSION, finding, now_ms, series.settings)

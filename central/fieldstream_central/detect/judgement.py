@@ -32,8 +32,9 @@ MOST_RATIO = 10.0
 LEFT_SHARE = 0.35  # of all residuals that a culprit may leave unexplained
 OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
-SURE_RATIO = 1.8
-SAFETY, SPIKE_SAFETY = 1.15, 1.3  # factors on thresholds: statistics are many, and residuals never quite as learned
+SURE_RATIO = 1.4
+RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
+SAFETY, SPIKE_SAFETY = 1.05, 1.05  # factors on thresholds: statistics are many, and residuals never quite as learned
 CROWD_FACTOR = 0.75
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
@@ -57,7 +58,6 @@ class _Block:
 
     at_ms: float
     standard: Floats
-    explained: Floats  # of the residuals, by like assets
     silent: Mask
     features: Floats
     predicted: Floats
@@ -94,20 +94,17 @@ def judge_block(
         model.absorb_unjudged(standard, at_ms)
         return []
     _return_of_the_silent(model, standard, silent)
+    model.hear(like)
     aside = np.array([test.held or test.on_trial for test in model.tests])
     filled = np.where(silent | aside, model.lagged[:, 0], standard)
     features, predicted = model.predict(filled, at_ms)
     if silent.any() or aside.any():
         filled = np.where(silent | aside, predicted, filled)
         features, predicted = model.predict(filled, at_ms)
-    own = predicted
-    explained = np.array([test.explained(told) for test, told in zip(model.tests, like.tolist(), strict=True)])
-    predicted = own + explained
     residual = np.where(silent, 0.0, standard - predicted)
     block = _Block(
         at_ms,
         standard,
-        explained,
         silent,
         features,
         predicted,
@@ -116,25 +113,26 @@ def judge_block(
         accept_ms,
         aside,
     )
-    model.echoes.take(residual)
+    model.echoes.take(residual, standard)
     verdicts = _look(model, block)
     if len(model.members) > 1 and sum(test.held for test in model.tests) > len(model.members) / 2:
         # Most of the asset stands accused: then the model is wrong, not the sensors. It starts from what it sees.
         model.settle(standard)
         verdicts += [Verdict(member, None) for member, test in enumerate(model.tests) if test.held]
         _new_regime(model, everyone=True)
+    apart = residual + model.told_apart()
     for member, test in enumerate(model.tests):
-        raw = math.nan if silent[member] or test.held or test.on_trial else float(standard[member] - own[member])
-        test.compare(raw, float(like[member]))
+        test.tell(math.nan if silent[member] or test.held or test.on_trial else float(apart[member]))
     _learn(model, block, max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0))
     return [_in_units(model, verdict, values, block.predicted) for verdict in verdicts]
 
 
 def _learn(model: MateModel, block: _Block, ln_p: float) -> None:
-    sizes = np.abs(np.array([means[:, 0] for means in model.echoes.means()])).T.tolist()
+    sizes = model.echoes.sizes().T.tolist()
+    residual = block.residual.tolist()
     for member, test in enumerate(model.tests):
         if not block.silenced[member] and not block.silent[member]:
-            test.learn(float(block.residual[member]), None if test.quiet else tuple(sizes[member]), ln_p)
+            test.learn(residual[member], None if test.quiet else sizes[member], ln_p)
     replaced = np.array([test.held or test.on_trial for test in model.tests])
     weight = 1.0
     if model.regime_left > 0:
@@ -164,19 +162,19 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     """Each member's residual tested: verdicts on what stands, then at most one new suspect."""
     verdicts: list[Verdict] = []
     young = _young(model)
-    means = model.echoes.means()
     thresholds = np.array(
-        [test.thresholds(float(floor)) for test, floor in zip(model.tests, block.floors, strict=True)]
+        [test.thresholds(floor) for test, floor in zip(model.tests, block.floors.tolist(), strict=True)]
     ).T
     with np.errstate(invalid="ignore"):
-        ratios = np.nan_to_num(np.abs(np.array([mean[:, 0] for mean in means])) / thresholds)
+        ratios = np.nan_to_num(model.echoes.sizes() / thresholds)
     ratios[-1] /= SPIKE_SAFETY / SAFETY
+    predicted, strongest = block.predicted.tolist(), ratios.max(axis=0).tolist()
     free: list[int] = []
     for member, test in enumerate(model.tests):
         test.fade()
         if block.silent[member]:
             continue
-        test.stirred(float(block.predicted[member]))
+        test.stirred(predicted[member])
         if test.held:
             verdicts += _standing(model, member, block)
         elif test.on_trial:
@@ -185,8 +183,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
             test.quiet -= 1
         elif young is not None:
             free.append(member)
-            strongest = float(ratios[:, member].max())
-            if test.hesitates(strongest, max(HESITATE_MS / model.block_ms, 12.0)):
+            if test.hesitates(strongest[member], max(HESITATE_MS / model.block_ms, 12.0)) and young == 1.0:
                 block.silenced[member] = True
     if free and young is not None:
         # A second fault in an asset beside a standing one is less likely than a mate misled by it.
@@ -204,11 +201,12 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
     if ratio < math.sqrt(max(1.0, model.distance(strongest, block.features) / 4.0)):
         return []
     kind = STATISTICS[int(number)]
-    mean = model.echoes.means()[int(number)]
+    mean = model.echoes.means(int(number))
     culprit: int | None = strongest
+    rival: int | None = None
     if len(model.members) > 1:
-        culprit, doubtful = _culprit(model, mean, thresholds[int(number)], ratios[int(number)], free)
-        if doubtful and ratio < SURE_RATIO:
+        culprit, rival = _culprit(model, mean, thresholds[int(number)], ratios[int(number)], free)
+        if rival is not None and ratio < SURE_RATIO:
             return []  # two explain it about as well: a fault that grows will tell them apart
     if culprit is None:
         accused = sum(test.on_trial for test in model.tests)
@@ -217,15 +215,20 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
             _new_regime(model)
         return []
     size = float(abs(mean[culprit, 0]))
+    suspicion = Suspicion(kind, ratio, size)
     if kind == "spike":
         model.echoes.cleanse(culprit, model.weights)
         _let_go(model, culprit, 0.0)
-        return [Verdict(culprit, Suspicion(kind, ratio, size)), Verdict(culprit, None)]
-    accuse(model, culprit, Suspicion(kind, ratio, size))
+        return [Verdict(culprit, suspicion), Verdict(culprit, None)]
+    if kind == "mate-shift" and abs(float(model.echoes.recent()[culprit])) < RETURNED_SHARE * size:
+        # Back at once to what the mates predict: a fault that had crept in below notice has ended.
+        _let_go(model, culprit)
+        return [Verdict(culprit, suspicion), Verdict(culprit, None)]
+    accuse(model, culprit, suspicion)
+    model.tests[culprit].rival = -1.0 if rival is None else float(rival)
     block.silenced[culprit] = True
     filled = np.where(block.silent | block.silenced, block.predicted, block.standard)
-    block.features, predicted = model.predict(filled, block.at_ms)
-    block.predicted = predicted + block.explained
+    block.features, block.predicted = model.predict(filled, block.at_ms)
     return _trial(model, culprit, block)
 
 
@@ -238,8 +241,8 @@ def accuse(model: MateModel, member: int, suspicion: Suspicion) -> None:
 
 def _culprit(
     model: MateModel, means: Floats, thresholds: Floats, ratios: Floats, free: list[int]
-) -> tuple[int | None, bool]:
-    """The member whose own error, if it had one, leaves least of all residuals; and whether another does nearly so."""
+) -> tuple[int | None, int | None]:
+    """The member whose own error, if it had one, leaves least of all residuals; and another that does nearly so."""
     effects = model.echoes.effects(model.weights, means)
     before = float((np.minimum(ratios[free], MOST_RATIO) ** 2).sum())
     costs: dict[int, float] = {}
@@ -251,9 +254,9 @@ def _culprit(
         costs[member] = float((np.minimum(np.nan_to_num(left), MOST_RATIO) ** 2).sum())
     ranked = sorted(costs, key=lambda member: costs[member])
     if not ranked or costs[ranked[0]] > LEFT_SHARE * before:
-        return None, False
+        return None, None
     doubtful = len(ranked) > 1 and costs[ranked[1]] < max(DOUBT_FACTOR * costs[ranked[0]], DOUBT_SHARE * before)
-    return ranked[0], doubtful
+    return ranked[0], ranked[1] if doubtful else None
 
 
 def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
@@ -265,8 +268,8 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     """
     test = model.tests[member]
     measured = model.with_measured(block.features, member, block.standard)
-    if_true = block.standard - block.explained - model.weights @ measured
-    if_false = block.standard - block.explained - model.weights @ block.features
+    if_true = block.standard - model.weights @ measured
+    if_false = block.standard - model.weights @ block.features
     evidence = 0.0
     for other, mate in enumerate(model.tests):
         if other == member or mate.held or mate.on_trial or mate.scale <= 0 or block.silent[other]:

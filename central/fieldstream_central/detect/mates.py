@@ -33,12 +33,13 @@ MEMORY_MS = 5 * 86_400_000
 DAY_MS = 86_400_000.0
 HARMONICS = 4
 _FIRST_SOLVE = 40
-_SOLVE_EVERY_MS = 4 * 3_600_000
-_DAILY_AFTER_DAYS = 2.0
+_SOLVE_EVERY_MS = 90 * 60_000
+_DAILY_AFTER_DAYS = 0.8
 _RIDGE = 1e-4
 _CLIP = 4.0
 _LAGS_MS = (150_000.0, 600_000.0, 2_400_000.0)
 _LAGS = len(_LAGS_MS)
+LIKE_MS = 300_000.0
 
 
 class MateModel:
@@ -60,6 +61,7 @@ class MateModel:
         self.scale = np.zeros(0)
         self.lagged = np.zeros((0, _LAGS))  # of what is believed
         self.lagged_raw = np.zeros((0, _LAGS))  # of what is measured
+        self.like = np.zeros(0)  # what like assets' sensors of the same metric show of late
         self.echoes = Echoes(0, _LAGS)
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
@@ -136,6 +138,7 @@ class MateModel:
         size = self._size()
         self.lagged = np.zeros((len(self.members), _LAGS))
         self.lagged_raw = np.zeros((len(self.members), _LAGS))
+        self.like = np.zeros(len(self.members))
         self.echoes = Echoes(len(self.members), _LAGS)
         self.moments = np.zeros((size, size))
         self.reach = np.ones(len(self.members))
@@ -146,13 +149,14 @@ class MateModel:
         self._warm = []
 
     def _size(self) -> int:
-        return (1 + _LAGS) * len(self.members) + HARMONICS + 1
+        return (2 + _LAGS) * len(self.members) + HARMONICS + 1
 
     def _features(self, standard: Floats, at_ms: float) -> Floats:
         count = len(self.members)
         features = np.empty(self._size())
         features[:count] = standard
         features[count : (1 + _LAGS) * count] = self.lagged.T.ravel()
+        features[(1 + _LAGS) * count : (2 + _LAGS) * count] = self.like
         angle = 2.0 * math.pi * (at_ms / DAY_MS)
         features[-5:-1] = (math.sin(angle), math.cos(angle), math.sin(2 * angle), math.cos(2 * angle))
         features[-1] = 1.0
@@ -168,6 +172,15 @@ class MateModel:
 
     def _keep(self) -> Floats:
         return np.asarray(np.exp(-self.block_ms / np.array(_LAGS_MS)))
+
+    def hear(self, like: Floats) -> None:
+        """Takes in what like assets' sensors showed in the block before."""
+        self.like += (1.0 - math.exp(-self.block_ms / LIKE_MS)) * (like - self.like)
+
+    def told_apart(self) -> Floats:
+        """The part of the predictions that rests on like assets."""
+        count = len(self.members)
+        return np.asarray(self.weights[:, (1 + _LAGS) * count : (2 + _LAGS) * count] @ self.like)
 
     def believe(self, member: int) -> None:
         """What was set aside is believed after all: the lagged averages take the measured values."""
@@ -200,7 +213,7 @@ class MateModel:
         self.total += 1.0
         if self.total >= self.next_solve:
             self._solve()
-            self.next_solve = self.total + max(20.0, min(0.25 * self.total, _SOLVE_EVERY_MS / self.block_ms))
+            self.next_solve = self.total + max(20.0, min(0.15 * self.total, _SOLVE_EVERY_MS / self.block_ms))
 
     def _others(self, member: int) -> NDArray[np.intp]:
         count = len(self.members)
@@ -223,7 +236,7 @@ class MateModel:
         self.weights = weights
 
     def _daily_ridge(self) -> float:
-        """Shrinkage of the daily pattern: nearly full until a day and a half have been seen, then little."""
+        """Shrinkage of the daily pattern: nearly full until most of a day has been seen, then little."""
         days = self.total * self.block_ms / DAY_MS
         return 3.0 if days < _DAILY_AFTER_DAYS else 0.02 / days
 
@@ -242,7 +255,7 @@ class MateModel:
         """Features and predictions; missing values must be filled."""
         features = self._features(standard, at_ms)
         bound = 2.0 * self.reach + 3.0
-        return features, np.clip(self.weights @ features, -bound, bound)
+        return features, np.minimum(np.maximum(self.weights @ features, -bound), bound)
 
     def absorb(
         self, standard: Floats, at_ms: float, predicted: Floats, *, taught: Mask, believed: Mask, weight: float
@@ -252,8 +265,10 @@ class MateModel:
         known = np.isfinite(standard)
         residual = np.where(known, standard - predicted, 0.0)
         scales = np.array([test.scale for test in self.tests])
-        bound = np.where((scales > 0) & (weight <= 1.0), _CLIP * scales, np.inf)
-        self._learn(self._features(predicted + np.where(taught, np.clip(residual, -bound, bound), 0.0), at_ms), weight)
+        mature = self.total * self.block_ms > DAY_MS and weight <= 1.0
+        bound = np.where((scales > 0) & mature, _CLIP * scales, np.inf)
+        ordinary = np.where(taught, np.minimum(np.maximum(residual, -bound), bound), 0.0)
+        self._learn(self._features(predicted + ordinary, at_ms), weight)
         deviation = np.where(believed, residual, 0.0)
         self.echoes.follow(deviation, self._keep())
         self._follow(predicted + deviation, standard)
@@ -291,6 +306,7 @@ class MateModel:
                 *self.reach,
                 *self.lagged.ravel(),
                 *self.lagged_raw.ravel(),
+                *self.like,
                 *self.moments[upper],
                 *self.echoes.numbers(),
             ]
@@ -328,6 +344,7 @@ class MateModel:
             self.center, self.scale, self.bias, self.reach = (take(count) for _ in range(4))
             self.lagged = take(_LAGS * count).reshape(count, _LAGS)
             self.lagged_raw = take(_LAGS * count).reshape(count, _LAGS)
+            self.like = take(count)
             self.moments = np.zeros((size, size))
             self.moments[np.triu_indices(size)] = take(size * (size + 1) // 2)
             self.moments = self.moments + np.triu(self.moments, 1).T

@@ -139,6 +139,11 @@ def replay_windows(windows: Iterable[Window], config: DetectionConfig) -> Outcom
     return outcome
 
 
+def sensors_of(episode: Anomaly) -> list[str]:
+    """Sensors that the episode is about, "DEVICE/" for an asset as a whole; a silent device stands for its sensors."""
+    return episode.members if episode.kind == "gap" and episode.members else [f"{episode.device_id}/{episode.metric}"]
+
+
 def write_anomalies(path: Path, episodes: Iterable[Anomaly]) -> int:
     """Writes anomalies.csv; returns the number of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +152,7 @@ def write_anomalies(path: Path, episodes: Iterable[Anomaly]) -> int:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for episode in sorted(episodes, key=lambda one: (one.detected_at, one.device_id, one.metric)):
-            for member in episode.members or [f"{episode.device_id}/{episode.metric}"]:
+            for member in sensors_of(episode):
                 device_id, _, metric = member.rpartition("/")
                 ended_at = "" if episode.ended_at is None else episode.ended_at
                 writer.writerow(
@@ -236,5 +241,6 @@ __all__ = [
     "open_dataset",
     "replay",
     "replay_windows",
+    "sensors_of",
     "write_anomalies",
 ]

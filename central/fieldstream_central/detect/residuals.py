@@ -7,19 +7,19 @@ suspicious teaches nothing for eight hours, so that a slow fault does not become
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fieldstream_central.detect.packing import State
 from fieldstream_central.detect.tail import Tail
 
-_LN_LOOKS_SHORT, _LN_LOOKS_LONG = math.log(3.0), math.log(12.0)  # looks that are independent: fewer than blocks
+JUMP_LOOK, SHORT_LOOK, LONG_LOOK = 2.0, 6.0, 24.0  # blocks after which a look is a new one; the last a multiple
 PRIOR_SHAPE = 1.3  # means of residuals are nearly Gaussian
 SCALE_MEMORY = 1500.0
 HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way
 HABIT_FROM, HABIT_KEEP, HABIT_FACTOR = 1.3, 0.9995, 1.3
 STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR = 0.3
-LIKE_MEMORY, LIKE_DOUBT, LIKE_MOST = 3000.0, 100.0, 2.0  # blocks; blocks' worth of doubt; largest factor
 RAW_MOST = 4.0  # residual scales that one sensor may tell like assets
 FLOOR_NOISES = 3.0  # noises of a reading below which nothing is a finding, however rare
 
@@ -40,9 +40,9 @@ class MemberTests(State):
 
     FIELDS = (
         *("scale", "seen", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir", "hesitated"),
-        *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "silent_blocks"),
+        *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "silent_blocks", "rival"),
         *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
-        *("like_product", "like_square", "blips", "habit", "raw", "raw_at"),
+        *("blips", "habit", "raw", "raw_at", "looks", "jump_peak", "short_peak", "long_peak"),
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
     __slots__ = (*FIELDS, *PARTS)
@@ -54,11 +54,13 @@ class MemberTests(State):
         self.hesitated = 0.0
         self.trial_left = self.trial_blocks = self.trial_votes = self.trial_kind = self.trial_ratio = 0.0
         self.silent_blocks = 0.0
+        self.rival = -1.0  # number of the member that explains the suspicion about as well; -1: none
         self.jump_scale = self.short_scale = self.long_scale = self.spike_scale = 0.0
-        self.raw_scale = self.raw_seen = self.like_product = self.like_square = 0.0
+        self.raw_scale = self.raw_seen = 0.0
         self.blips = self.habit = 0.0
-        self.raw = 0.0  # what like assets are told of the last block: its residual, in units of its scale
+        self.raw = math.nan  # what like assets are told of the last block: its residual, in units of its scale
         self.raw_at = -1.0
+        self.looks = self.jump_peak = self.short_peak = self.long_peak = 0.0  # since the last look
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
         self.long_tail, self.spike_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
 
@@ -97,22 +99,15 @@ class MemberTests(State):
         """What the tests concede to an unusual transient of the plant, in model units."""
         return GAIN_ERROR * max(0.0, self.stir - 1.5 * self.usual_stir)
 
-    def explained(self, like: float) -> float:
-        """What like assets' mean residual explains of this sensor's, in model units."""
-        share = self.like_product / (self.like_square + LIKE_DOUBT)
-        return min(max(share, 0.0), LIKE_MOST) * like * self.raw_scale
-
-    def compare(self, residual: float, like: float) -> None:
-        """Learns how this sensor's residual goes with like assets'; NaN: it cannot be trusted now."""
+    def tell(self, residual: float) -> None:
+        """Notes what like assets are told of the block; NaN: it cannot be trusted now."""
+        self.raw = math.nan
         if math.isnan(residual):
-            self.raw = 0.0
             return
         self.raw_seen = min(self.raw_seen + 1.0, SCALE_MEMORY)
         self.raw_scale = _running(self.raw_scale, abs(residual), self.raw_seen)
-        self.raw = min(max(residual / self.raw_scale, -RAW_MOST), RAW_MOST) if self.raw_scale > 0.0 else 0.0
-        keep = 1.0 - 1.0 / LIKE_MEMORY
-        self.like_product = keep * self.like_product + self.raw * like
-        self.like_square = keep * self.like_square + like * like
+        if self.raw_scale > 0.0:
+            self.raw = min(max(residual / self.raw_scale, -RAW_MOST), RAW_MOST)
 
     def thresholds(self, floor: float) -> tuple[float, float, float, float]:
         """Sizes of jump, short mean, long mean and spike that are rarer than allowed."""
@@ -134,24 +129,38 @@ class MemberTests(State):
         self.hesitated = max(0.0, self.hesitated - 0.2)
         return False
 
-    def learn(self, residual: float, sizes: tuple[float, ...] | None, ln_p: float) -> None:
-        """Takes a residual and the sizes of all statistics (None: not now) into account as ordinary."""
-        self.seen = min(self.seen + 1.0, SCALE_MEMORY)
-        self.scale = _running(self.scale, abs(residual), self.seen)
+    def learn(self, residual: float, sizes: Sequence[float] | None, ln_p: float) -> None:
+        """Takes a residual and the sizes of all statistics (None: not now) into account as ordinary.
+
+        Means over overlapping stretches of time are learned as often as they are new: at their peak since the last
+        time.
+        """
+        self.seen = seen = min(self.seen + 1.0, SCALE_MEMORY)
+        self.scale = _running(self.scale, abs(residual), seen)
         if sizes is None:
             return
         jump, short, long, spike = sizes
         allowance = self.allowance
         if jump > 0.0:
-            self.jump_scale = _running(self.jump_scale, jump, self.seen)
+            self.jump_scale = _running(self.jump_scale, jump, seen)
         if spike > 0.0:
-            self.spike_scale = _running(self.spike_scale, spike, self.seen)
-        self.short_scale = _running(self.short_scale, short, self.seen)
-        self.long_scale = _running(self.long_scale, long, self.seen)
-        self.jump_tail.learn(max(jump - allowance, 0.0) / (self.jump_scale or 1.0), ln_p, 0.5)
-        self.short_tail.learn(max(short - allowance, 0.0) / (self.short_scale or 1.0), ln_p - _LN_LOOKS_SHORT, 0.15)
-        self.long_tail.learn(max(long - allowance, 0.0) / (self.long_scale or 1.0), ln_p - _LN_LOOKS_LONG, 0.04)
+            self.spike_scale = _running(self.spike_scale, spike, seen)
+        self.short_scale = _running(self.short_scale, short, seen)
+        self.long_scale = _running(self.long_scale, long, seen)
         self.spike_tail.learn(max(spike - allowance, 0.0) / (self.spike_scale or 1.0), ln_p)
+        self.jump_peak = max(self.jump_peak, (jump - allowance) / (self.jump_scale or 1.0))
+        self.short_peak = max(self.short_peak, (short - allowance) / (self.short_scale or 1.0))
+        self.long_peak = max(self.long_peak, (long - allowance) / (self.long_scale or 1.0))
+        looks = self.looks = self.looks + 1.0
+        if looks % JUMP_LOOK == 0.0:
+            self.jump_tail.learn(self.jump_peak, ln_p - math.log(JUMP_LOOK))
+            self.jump_peak = 0.0
+        if looks % SHORT_LOOK == 0.0:
+            self.short_tail.learn(self.short_peak, ln_p - math.log(SHORT_LOOK))
+            self.short_peak = 0.0
+        if looks % LONG_LOOK == 0.0:
+            self.long_tail.learn(self.long_peak, ln_p - math.log(LONG_LOOK))
+            self.long_peak, self.looks = 0.0, 0.0
 
     def fade(self) -> None:
         """A block has passed."""
@@ -166,6 +175,7 @@ class MemberTests(State):
     def release(self, quiet_blocks: float) -> None:
         """No finding or trial stands any more."""
         self.held_since = self.held_size = self.trial_left = 0.0
+        self.rival = -1.0
         self.quiet = quiet_blocks
 
 

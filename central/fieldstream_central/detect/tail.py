@@ -18,6 +18,7 @@ _TAIL1, _TAIL2 = 0.05, 0.005
 _FIRST = 7  # values before any judgement
 _EARLY, _EARLY_GROWTH = 40.0, 1.4  # up to here the largest value stands for a quantile
 _MEMORY = 4000.0  # values; older ones fade
+_MEMORY_SHARE, _MEMORY_LEAST = 0.4, 20.0  # of all values so far: what is seen first is of a model still learning
 _PRIOR_SHAPE = 1.15  # between exponential (1) and Gaussian (2)
 _PRIOR_WEIGHT = 300.0
 _SHAPE_RANGE = (0.6, 1.8)
@@ -28,12 +29,12 @@ _LN_CLASS = math.log(2.0) / _PER_OCTAVE
 class Tail(State):
     """Adaptive threshold for a non-negative statistic; `prior_shape` is what its tail is believed to be at first."""
 
-    FIELDS = ("n", "threshold", "since", "largest", "top")
+    FIELDS = ("n", "total", "threshold", "since", "largest", "top")
     __slots__ = (*FIELDS, "counts", "prior_shape")
 
     def __init__(self, prior_shape: float = _PRIOR_SHAPE) -> None:
         self.prior_shape = prior_shape
-        self.n = 0.0
+        self.n = self.total = 0.0
         self.threshold = math.inf
         self.since = 0.0
         self.largest = 0.0
@@ -52,6 +53,7 @@ class Tail(State):
     def learn(self, value: float, ln_p: float, weight: float = 1.0) -> None:
         """Takes one ordinary value into account; `ln_p` is minus the log of the allowed tail probability."""
         n = self.n = self.n + weight
+        self.total += weight
         if n > _FIRST:
             # Early on it may be a fault on its way up, and later no single value may count for much more than rare.
             value = min(value, _EARLY_GROWTH * self.largest if n <= _EARLY else 1.2 * self.threshold)
@@ -89,9 +91,10 @@ class Tail(State):
     def _set_threshold(self, ln_p: float) -> None:
         self.since = 0.0
         n = self.n
-        if n > _MEMORY:
-            keep = _MEMORY / n
-            self.n = n = _MEMORY
+        memory = min(max(_MEMORY_SHARE * self.total, _MEMORY_LEAST), _MEMORY)
+        if n > memory:
+            keep = memory / n
+            self.n = n = memory
             self.counts = [keep * count for count in self.counts]
         if n < _FIRST or self.top == -math.inf:
             self.threshold = math.inf
@@ -99,7 +102,7 @@ class Tail(State):
         tail2 = max(_TAIL2, 1.0 / (n + 1.0))
         tail1 = max(_TAIL1, min(10.0 * tail2, 0.3))
         q1 = self._quantile(tail1 * n)
-        q2 = self.largest if n <= _EARLY else self._quantile(tail2 * n)
+        q2 = self._quantile(tail2 * n)
         if q2 <= 0.0:
             self.threshold = math.inf
             return
