@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 RING, JUMP_RECENT = 12, 3
 ALONE_SHARE = 0.5  # of a spike's size by which it sticks out of either neighbour
 SHORT, LONG = 1 / 8, 1 / 40
-STATISTICS = ("mate-shift", "mate-inconsistency", "drift", "spike")  # jump, short mean, long mean, spike
+STATISTICS = ("mate-shift", "mate-inconsistency", "drift", "spike")  # jump, short mean, long mean, excess of one block
 
 
 class Echoes:
@@ -47,16 +48,25 @@ class Echoes:
         self.lagged += (1.0 - keep) * deviation[:, None]
 
     def sizes(self) -> Floats:
-        """Sizes of the sensors' own jump, short mean, long mean and spike, of shape (4, count)."""
+        """Sizes of the sensors' own jump, short mean, long mean and excess, of shape (4, count)."""
         ring = self.ring[:, :, 0]
-        return np.abs([self._jump(ring), self.short[:, 0], self.long[:, 0], self._spike(ring)])
+        return np.abs([self._jump(ring), self.short[:, 0], self.long[:, 0], self._excess(ring)])
+
+    def alone(self) -> Mask:
+        """Whose excess is a spike: residual and value stick out of both their neighbours."""
+        excess = self._excess(self.ring[:, :, 0])
+        found = self.filled >= 6
+        for last, now, after in (self.ring[-3:, :, 0], self.values):
+            nearer = np.minimum((now - after) * np.sign(excess), (now - last) * np.sign(excess))
+            found = found & (nearer > ALONE_SHARE * np.abs(excess))
+        return found
 
     def means(self, number: int) -> Floats:
         """Statistic `number` of all residuals and their lagged averages, of shape (count, 1 + lags)."""
         if number == 0:
             return np.where(self._jump(self.ring[:, :, 0])[:, None] != 0.0, self._step(self.ring), 0.0)
         if number == 3:
-            return np.where(self._spike(self.ring[:, :, 0])[:, None] != 0.0, self._excess(self.ring), 0.0)
+            return np.where(self.alone()[:, None], self._excess(self.ring), 0.0)
         return self.short if number == 1 else self.long
 
     def _step(self, ring: Floats) -> Floats:
@@ -75,16 +85,6 @@ class Echoes:
     def _excess(self, ring: Floats) -> Floats:
         """The last block but one against the five about it."""
         return np.asarray(ring[-2] - (ring[-6:].sum(axis=0) - ring[-2]) / 5.0)
-
-    def _spike(self, ring: Floats) -> Floats:
-        """Excess of the last block but one; 0 unless residual and value stick out of both their neighbours."""
-        excess = self._excess(ring)
-        alone = self.filled >= 6
-        for last, now, after in (ring[-3:], self.values):
-            from_next, from_last = now - after, now - last
-            nearer = np.minimum(from_next * np.sign(excess), from_last * np.sign(excess))
-            alone = alone & (nearer > ALONE_SHARE * np.abs(excess))
-        return np.where(alone, excess, 0.0)
 
     def recent(self) -> Floats:
         """Mean of the last residuals by sensor."""

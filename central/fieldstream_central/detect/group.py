@@ -167,13 +167,13 @@ class Group:
         members = self.model.members
         rival = int(self.model.tests[verdict.member].rival)
         others = {members[rival]} if 0 <= rival < len(members) else set()
-        for member, key in enumerate(members):
-            episode = self._series[key].book.current
-            if member == verdict.member or episode is None:
-                continue
-            if episode.ended_at is None or now_ms - episode.ended_at < AFTERMATH_MS:
+        told = [(key, self._series[key].book) for key in members]
+        if self.incident is not None:
+            told += [(key, self.incident.book) for key in self.incident.sensors]
+        for key, book in told:
+            if book.current is not None and now_ms - (book.current.ended_at or now_ms) < AFTERMATH_MS:
                 others.add(key)
-        return sorted(others)
+        return sorted(others - {members[verdict.member]})
 
     def _finding(self, series: SeriesDetection, verdict: Verdict, suspicion: Suspicion, last_ts: int) -> Finding:
         difference = verdict.observed - verdict.expected

@@ -24,6 +24,11 @@ class AssetIncident:
         self.doubted: set[str] = set()
         self.changed = False
 
+    @property
+    def sensors(self) -> list[str]:
+        """Sensors named so far."""
+        return [] if self.book.current is None else self.book.current.members
+
     def found(self, sensors: list[str], finding: Finding, at_ms: int, settings: SensorSettings) -> list[Anomaly]:
         """A doubt about the first of `sensors`, which may as well be about the others."""
         self.doubted.add(sensors[0])

@@ -167,7 +167,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     ).T
     with np.errstate(invalid="ignore"):
         ratios = np.nan_to_num(model.echoes.sizes() / thresholds)
-    ratios[-1] /= SPIKE_SAFETY / SAFETY
+    ratios[-1] *= model.echoes.alone() * (SAFETY / SPIKE_SAFETY)
     predicted, strongest = block.predicted.tolist(), ratios.max(axis=0).tolist()
     free: list[int] = []
     for member, test in enumerate(model.tests):
