@@ -15,7 +15,9 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 RING, JUMP_RECENT = 12, 3
+ABOUT = 5  # blocks about a spike: two before it, itself, two after
 ALONE_SHARE = 0.5  # of a spike's size by which it sticks out of either neighbour
+FOLLOW_MEMORY, FOLLOW_MOST = 1500.0, 3.0  # blocks; deviations of the predicted excess that one block may count for
 SHORT, LONG = 1 / 8, 1 / 40
 STATISTICS = ("mate-shift", "mate-inconsistency", "drift", "spike")  # jump, short mean, long mean, excess of one block
 
@@ -27,7 +29,9 @@ class Echoes:
         self.lagged = np.zeros((count, lags))
         self.ring = np.zeros((RING, count, 1 + lags))
         self.filled = np.zeros(count)  # entries of the ring that hold something, by sensor
-        self.values = np.full((3, count), np.nan)  # the last blocks' own, NaN where silent
+        self.values = np.full((ABOUT, count), np.nan)  # the last blocks' own, NaN where silent
+        self.excess = np.zeros(count)  # of the block in their middle, see `_exceed`
+        self.followed = np.zeros((2, count))  # predicted excess times the value's, and times itself
         self.short = np.zeros((count, 1 + lags))
         self.long = np.zeros((count, 1 + lags))
 
@@ -41,6 +45,24 @@ class Echoes:
         np.minimum(self.filled + 1.0, RING, out=self.filled)
         self.short += SHORT * (now - self.short)
         self.long += LONG * (now - self.long)
+        self._exceed()
+
+    def _exceed(self) -> None:
+        """How far the block in the middle is off those about it, beyond what its mates' excess lets expect.
+
+        From one block to the next most of what a prediction does is its mates' noise, so it is followed only so far as
+        it has proved right: by the regression of the value's excess on the predicted one.
+        """
+        value, left = _middle(self.values), _middle(self.ring[-ABOUT:, :, 0])
+        known = np.isfinite(value) & (self.filled >= ABOUT)
+        value, left = np.where(known, value, 0.0), np.where(known, left, 0.0)
+        predicted = value - left
+        product, square = self.followed
+        share = np.clip(product / np.maximum(square, 1e-12), 0.0, 1.0)
+        self.excess = value - share * predicted
+        bound = np.where(square > 0.0, FOLLOW_MOST * np.sqrt(square), np.inf)
+        weight = known / np.maximum(np.abs(predicted) / bound, 1.0) ** 2 / FOLLOW_MEMORY
+        self.followed += weight * (predicted * np.array((value, predicted)) - self.followed)
 
     def follow(self, deviation: Floats, keep: Floats) -> None:
         """How far the values that entered the model's lagged averages were from their predictions."""
@@ -50,23 +72,20 @@ class Echoes:
     def sizes(self) -> Floats:
         """Sizes of the sensors' own jump, short mean, long mean and excess, of shape (4, count)."""
         ring = self.ring[:, :, 0]
-        return np.abs([self._jump(ring), self.short[:, 0], self.long[:, 0], self._excess(ring)])
+        return np.abs([self._jump(ring), self.short[:, 0], self.long[:, 0], self.excess])
 
     def alone(self) -> Mask:
         """Whose excess is a spike: residual and value stick out of both their neighbours."""
-        excess = self._excess(self.ring[:, :, 0])
-        found = self.filled >= 6
-        for last, now, after in (self.ring[-3:, :, 0], self.values):
-            nearer = np.minimum((now - after) * np.sign(excess), (now - last) * np.sign(excess))
-            found = found & (nearer > ALONE_SHARE * np.abs(excess))
+        sign, least = np.sign(self.excess), ALONE_SHARE * np.abs(self.excess)
+        found = self.filled >= ABOUT
+        for about in (self.ring[-ABOUT:, :, 0], self.values):
+            found = found & (np.minimum((about[2] - about[1]) * sign, (about[2] - about[3]) * sign) > least)
         return found
 
     def means(self, number: int) -> Floats:
-        """Statistic `number` of all residuals and their lagged averages, of shape (count, 1 + lags)."""
+        """Jump, short or long mean of all residuals and their lagged averages, of shape (count, 1 + lags)."""
         if number == 0:
             return np.where(self._jump(self.ring[:, :, 0])[:, None] != 0.0, self._step(self.ring), 0.0)
-        if number == 3:
-            return np.where(self.alone()[:, None], self._excess(self.ring), 0.0)
         return self.short if number == 1 else self.long
 
     def _step(self, ring: Floats) -> Floats:
@@ -81,10 +100,6 @@ class Echoes:
         signs = np.sign(ring[-JUMP_RECENT:] - before).sum(axis=0)
         agreed = (np.abs(signs) == JUMP_RECENT) & (self.filled >= 2 * JUMP_RECENT)
         return np.where(agreed, self._step(ring), 0.0)
-
-    def _excess(self, ring: Floats) -> Floats:
-        """The last block but one against the five about it."""
-        return np.asarray(ring[-2] - (ring[-6:].sum(axis=0) - ring[-2]) / 5.0)
 
     def recent(self) -> Floats:
         """Mean of the last residuals by sensor."""
@@ -112,10 +127,15 @@ class Echoes:
 
     def numbers(self) -> list[float]:
         """State as numbers."""
-        arrays = (self.lagged, self.ring, self.filled, self.values, self.short, self.long)
+        arrays = (self.lagged, self.ring, self.filled, self.values, self.excess, self.followed, self.short, self.long)
         return [value for array in arrays for value in array.ravel().tolist()]
 
     def restore(self, numbers: Iterator[float]) -> None:
         """Inverse of `numbers`."""
-        for array in (self.lagged, self.ring, self.filled, self.values, self.short, self.long):
+        for array in (self.lagged, self.ring, self.filled, self.values, self.excess, self.followed, self.short, self.long):
             array.flat[:] = [next(numbers) for _ in range(array.size)]
+
+
+def _middle(blocks: Floats) -> Floats:
+    """The middle one of five blocks against the mean of the others."""
+    return np.asarray(blocks[2] - 0.25 * (blocks[0] + blocks[1] + blocks[3] + blocks[4]))

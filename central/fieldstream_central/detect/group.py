@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fieldstream_central.detect.echoes import ABOUT
 from fieldstream_central.detect.episodes import Place
-from fieldstream_central.detect.incident import AFTERMATH_MS, NAME, VERSION, AssetIncident
+from fieldstream_central.detect.incident import NAME, VERSION, AssetIncident, echoes
 from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, accuse, judge_block
 from fieldstream_central.detect.mates import Floats, MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
@@ -170,9 +171,7 @@ class Group:
         told = [(key, self._series[key].book) for key in members]
         if self.incident is not None:
             told += [(key, self.incident.book) for key in self.incident.sensors]
-        for key, book in told:
-            if book.current is not None and now_ms - (book.current.ended_at or now_ms) < AFTERMATH_MS:
-                others.add(key)
+        others |= {key for key, book in told if echoes(book, now_ms)}
         return sorted(others - {members[verdict.member]})
 
     def _finding(self, series: SeriesDetection, verdict: Verdict, suspicion: Suspicion, last_ts: int) -> Finding:
@@ -184,7 +183,7 @@ class Group:
             kind=suspicion.kind,
             reason=f"reads {abs(difference):.3g} {'above' if difference > 0 else 'below'} {basis} "
             f"({verdict.observed:.5g} instead of {verdict.expected:.5g})",
-            started_at=last_ts,
+            started_at=last_ts - (ABOUT // 2 * self.model.block_ms if suspicion.kind == "spike" else 0),
             observed=verdict.observed,
             expected=verdict.expected,
             expected_low=verdict.expected - verdict.band,

@@ -12,7 +12,16 @@ from fieldstream_central.detect.episodes import EpisodeBook, Place
 from fieldstream_central.detect.model import Anomaly, Finding
 
 NAME, VERSION = "mates", "3"  # of the detector
-AFTERMATH_MS = 2 * 3_600_000  # after an episode of one sensor, in which a doubt about another one is the asset's
+# After the beginning and the end of an episode of one sensor, a doubt about another one is the asset's.
+ONSET_MS, AFTERMATH_MS = 6 * 3_600_000, 2 * 3_600_000
+
+
+def echoes(book: EpisodeBook, now_ms: int) -> bool:
+    """Whether what is doubted now may be an echo of the book's episode."""
+    episode = book.current
+    if episode is None:
+        return False
+    return now_ms - episode.detected_at < ONSET_MS or 0 <= now_ms - (episode.ended_at or 0) < AFTERMATH_MS
 
 
 class AssetIncident:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldstream_central.detect.echoes import RING, STATISTICS
+from fieldstream_central.detect.echoes import ABOUT, RING, STATISTICS
 from fieldstream_central.detect.mates import DAY_MS, MateModel
 from fieldstream_central.detect.residuals import FLOOR_NOISES, Suspicion
 
@@ -34,7 +34,7 @@ OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
 SURE_RATIO = 1.4
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
-SAFETY, SPIKE_SAFETY = 1.05, 1.05  # factors on thresholds: statistics are many, and residuals never quite as learned
+SAFETY, SPIKE_SAFETY = 1.03, 1.03  # factors on thresholds: statistics are many, and residuals never quite as learned
 CROWD_FACTOR = 0.75
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
@@ -201,6 +201,8 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
     if ratio < math.sqrt(max(1.0, model.distance(strongest, block.features) / 4.0)):
         return []
     kind = STATISTICS[int(number)]
+    if kind == "spike":
+        return _spike(model, strongest, ratios[-1])
     mean = model.echoes.means(int(number))
     culprit: int | None = strongest
     rival: int | None = None
@@ -216,10 +218,6 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
         return []
     size = float(abs(mean[culprit, 0]))
     suspicion = Suspicion(kind, ratio, size)
-    if kind == "spike":
-        model.echoes.cleanse(culprit, model.weights)
-        _let_go(model, culprit, 0.0)
-        return [Verdict(culprit, suspicion), Verdict(culprit, None)]
     if kind == "mate-shift" and abs(float(model.echoes.recent()[culprit])) < RETURNED_SHARE * size:
         # Back at once to what the mates predict: a fault that had crept in below notice has ended.
         _let_go(model, culprit)
@@ -230,6 +228,16 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
     filled = np.where(block.silent | block.silenced, block.predicted, block.standard)
     block.features, block.predicted = model.predict(filled, block.at_ms)
     return _trial(model, culprit, block)
+
+
+def _spike(model: MateModel, member: int, ratios: Floats) -> list[Verdict]:
+    """A spike that one sensor alone shows, told at once."""
+    if np.sum(ratios > OWN_RATIO * ratios[member]) > 1:
+        return []  # several at once: the plant
+    suspicion = Suspicion("spike", float(ratios[member]), float(abs(model.echoes.excess[member])))
+    model.echoes.cleanse(member, model.weights)
+    _let_go(model, member, 0.0)
+    return [Verdict(member, suspicion), Verdict(member, None)]
 
 
 def accuse(model: MateModel, member: int, suspicion: Suspicion) -> None:
@@ -348,6 +356,9 @@ def _in_units(model: MateModel, verdict: Verdict, values: Floats, predicted: Flo
     member, suspicion = verdict.member, verdict.suspicion
     if suspicion is None:
         return verdict
-    band = suspicion.size / suspicion.ratio * model.scale[member]
-    expected = model.center[member] + model.scale[member] * (predicted[member] + model.bias[member])
-    return Verdict(member, suspicion, float(values[member]), float(expected), float(band))
+    unit, offset = model.scale[member], model.center[member] + model.scale[member] * model.bias[member]
+    observed, expected = float(values[member]), offset + unit * predicted[member]
+    if suspicion.kind == "spike":
+        observed = offset + unit * model.echoes.values[ABOUT // 2, member]
+        expected = observed - unit * model.echoes.excess[member]
+    return Verdict(member, suspicion, float(observed), float(expected), float(suspicion.size / suspicion.ratio * unit))

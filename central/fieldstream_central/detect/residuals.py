@@ -14,7 +14,7 @@ from fieldstream_central.detect.packing import State
 from fieldstream_central.detect.tail import Tail
 
 JUMP_LOOK, SHORT_LOOK, LONG_LOOK = 2.0, 6.0, 24.0  # blocks after which a look is a new one; the last a multiple
-PRIOR_SHAPE = 1.3  # means of residuals are nearly Gaussian
+PRIOR_SHAPE, LONG_PRIOR_SHAPE = 1.3, 1.5  # means of residuals are nearly Gaussian
 SCALE_MEMORY = 1500.0
 HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way
 HABIT_FROM, HABIT_KEEP, HABIT_FACTOR = 1.3, 0.9995, 1.3
@@ -62,7 +62,7 @@ class MemberTests(State):
         self.raw_at = -1.0
         self.looks = self.jump_peak = self.short_peak = self.long_peak = 0.0  # since the last look
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
-        self.long_tail, self.spike_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
+        self.long_tail, self.spike_tail = Tail(LONG_PRIOR_SHAPE), Tail(PRIOR_SHAPE)
 
     @property
     def on_trial(self) -> bool:
