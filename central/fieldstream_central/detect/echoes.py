@@ -125,14 +125,17 @@ class Echoes:
         self.filled[member] = 0.0
         self.short[member] = self.long[member] = 0.0
 
+    def _arrays(self) -> tuple[Floats, ...]:
+        averages = (self.lagged, self.ring, self.filled, self.short, self.long)
+        return (*averages, self.values, self.excess, self.followed)
+
     def numbers(self) -> list[float]:
         """State as numbers."""
-        arrays = (self.lagged, self.ring, self.filled, self.values, self.excess, self.followed, self.short, self.long)
-        return [value for array in arrays for value in array.ravel().tolist()]
+        return [value for array in self._arrays() for value in array.ravel().tolist()]
 
     def restore(self, numbers: Iterator[float]) -> None:
         """Inverse of `numbers`."""
-        for array in (self.lagged, self.ring, self.filled, self.values, self.excess, self.followed, self.short, self.long):
+        for array in self._arrays():
             array.flat[:] = [next(numbers) for _ in range(array.size)]
 
 

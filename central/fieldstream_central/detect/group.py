@@ -8,7 +8,7 @@ import numpy as np
 
 from fieldstream_central.detect.echoes import ABOUT
 from fieldstream_central.detect.episodes import Place
-from fieldstream_central.detect.incident import NAME, VERSION, AssetIncident, echoes
+from fieldstream_central.detect.incident import AFTERMATH_MS, NAME, VERSION, AssetIncident, echoes
 from fieldstream_central.detect.judgement import READY_BLOCKS, READY_MS, Verdict, accuse, judge_block
 from fieldstream_central.detect.mates import Floats, MateModel
 from fieldstream_central.detect.model import Anomaly, Finding, Window
@@ -172,6 +172,8 @@ class Group:
         if self.incident is not None:
             told += [(key, self.incident.book) for key in self.incident.sensors]
         others |= {key for key, book in told if echoes(book, now_ms)}
+        tried = zip(members, self.model.tests, strict=True)
+        others |= {key for key, test in tried if now_ms - test.tried_at < AFTERMATH_MS}
         return sorted(others - {members[verdict.member]})
 
     def _finding(self, series: SeriesDetection, verdict: Verdict, suspicion: Suspicion, last_ts: int) -> Finding:

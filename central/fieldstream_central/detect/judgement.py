@@ -223,7 +223,10 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
         _let_go(model, culprit)
         return [Verdict(culprit, suspicion), Verdict(culprit, None)]
     accuse(model, culprit, suspicion)
+    if rival is None and culprit != strongest:
+        rival = strongest  # it sticks out most, and may be the one
     model.tests[culprit].rival = -1.0 if rival is None else float(rival)
+    model.tests[culprit].tried_at = block.at_ms
     block.silenced[culprit] = True
     filled = np.where(block.silent | block.silenced, block.predicted, block.standard)
     block.features, block.predicted = model.predict(filled, block.at_ms)
@@ -272,7 +275,8 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
 
     What the suspect's error would do to each mate's prediction is known from the model; each block adds the
     difference of both hypotheses' squared residuals (a sequential test, Wald 1945), bounded, since residuals depend
-    on each other in time. Without an answer in time the suspicion stands.
+    on each other in time. Without an answer in time the suspicion stands, unless
+    the mean that raised it has become smaller.
     """
     test = model.tests[member]
     measured = model.with_measured(block.features, member, block.standard)
@@ -307,6 +311,12 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         if sudden and lasted >= PASSING_BLOCKS and test.trial_votes > -0.5:
             return [Verdict(member, suspicion), Verdict(member, None)]
         return []
+    unanswered = test.trial_left <= 0.0 and test.trial_votes < VOTES_NEEDED and len(model.members) > 1
+    if unanswered and suspicion.kind in STATISTICS[1:3]:
+        mean = model.echoes.sizes()[STATISTICS.index(suspicion.kind), member]
+        if mean < suspicion.size:
+            test.release(0.0)  # an offset that stays raises the mean in this time, chance lets it fall
+            return []
     if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:
         test.trial_left = 0.0
         test.held_since = block.at_ms + 1.0

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-VERSION = 2
+VERSION = 3
 _HEAD = struct.Struct("<BH")
 
 

@@ -40,7 +40,8 @@ class MemberTests(State):
 
     FIELDS = (
         *("scale", "seen", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir", "hesitated"),
-        *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "silent_blocks", "rival"),
+        *("silent_blocks", "tried_at"),
+        *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "rival"),
         *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
         *("blips", "habit", "raw", "raw_at", "looks", "jump_peak", "short_peak", "long_peak"),
     )
@@ -55,6 +56,7 @@ class MemberTests(State):
         self.trial_left = self.trial_blocks = self.trial_votes = self.trial_kind = self.trial_ratio = 0.0
         self.silent_blocks = 0.0
         self.rival = -1.0  # number of the member that explains the suspicion about as well; -1: none
+        self.tried_at = 0.0  # when the last trial began, epoch ms
         self.jump_scale = self.short_scale = self.long_scale = self.spike_scale = 0.0
         self.raw_scale = self.raw_seen = 0.0
         self.blips = self.habit = 0.0
