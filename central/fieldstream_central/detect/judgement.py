@@ -225,6 +225,8 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
     accuse(model, culprit, suspicion)
     if rival is None and culprit != strongest:
         rival = strongest  # it sticks out most, and may be the one
+    if rival is None and len(model.members) == 2:
+        rival = 1 - culprit  # of two that disagree, nobody can tell which is wrong
     model.tests[culprit].rival = -1.0 if rival is None else float(rival)
     model.tests[culprit].tried_at = block.at_ms
     block.silenced[culprit] = True

@@ -19,7 +19,7 @@ SCALE_MEMORY = 1500.0
 HESITATE_RATIO = 0.6  # from here on a statistic teaches nothing, for a while: it may be a fault under way
 HABIT_FROM, HABIT_KEEP, HABIT_FACTOR = 1.3, 0.9995, 1.3
 STIR, STIR_KEEP = 1 / 12, 0.95
-GAIN_ERROR = 0.3
+GAIN_ERROR, LAG_FACTOR = 0.3, 2.0  # a jump is also off by what the model errs in the lags, at first
 RAW_MOST = 4.0  # residual scales that one sensor may tell like assets
 FLOOR_NOISES = 3.0  # noises of a reading below which nothing is a finding, however rare
 
@@ -117,7 +117,7 @@ class MemberTests(State):
         if self.blips > HABIT_FROM:
             floor = max(floor, self.habit)
         return (
-            max(self.jump_tail.threshold * self.jump_scale, floor) + more,
+            max(self.jump_tail.threshold * self.jump_scale, floor) + LAG_FACTOR * more,
             max(self.short_tail.threshold * self.short_scale, floor) + more,
             max(self.long_tail.threshold * self.long_scale, floor) + more,
             max(self.spike_tail.threshold * self.spike_scale, floor) + more,
@@ -150,7 +150,7 @@ class MemberTests(State):
         self.short_scale = _running(self.short_scale, short, seen)
         self.long_scale = _running(self.long_scale, long, seen)
         self.spike_tail.learn(max(spike - allowance, 0.0) / (self.spike_scale or 1.0), ln_p)
-        self.jump_peak = max(self.jump_peak, (jump - allowance) / (self.jump_scale or 1.0))
+        self.jump_peak = max(self.jump_peak, (jump - LAG_FACTOR * allowance) / (self.jump_scale or 1.0))
         self.short_peak = max(self.short_peak, (short - allowance) / (self.short_scale or 1.0))
         self.long_peak = max(self.long_peak, (long - allowance) / (self.long_scale or 1.0))
         looks = self.looks = self.looks + 1.0
