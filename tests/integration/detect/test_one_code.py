@@ -36,7 +36,8 @@ def windows() -> list[Window]:
 def replayed(windows: list[Window]) -> Outcome:
     outcome = replay_windows(windows, DetectionConfig())
     found = {(episode.device_id, episode.metric) for episode in outcome.episodes.values()}
-    faulty = {("pump-1", "flow"), ("pump-1", "heat"), ("pump-2", "power"), ("pump-3", "heat")}
+    # The second fault of pump 1 comes so soon after the first that it is told as the asset's.
+    faulty = {("pump-1", "flow"), ("pump-1", ""), ("pump-2", "power"), ("pump-3", "heat")}
     assert faulty <= found, "the recording is to hold episodes of these sensors"
     return outcome
 
