@@ -568,3 +568,11 @@ def test_the_notebook_runs_as_it_stands(served: str, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip().splitlines()[-1] in ("good", "fair", "poor")
+
+
+def test_the_api_shows_prometheus_that_it_runs_and_what_it_answered(api: Api) -> None:
+    assert api.get("/api/v1/assets").status_code == 200
+    assert api.get("/api/v1/assets", limit=0).status_code == 422
+    text = api.get("/metrics").raise_for_status().text
+    assert 'fieldstream_api_requests_total{role="admin"}' in text
+    assert 'fieldstream_api_problems_total{status="422"}' in text

@@ -16,9 +16,15 @@ def console(shift: Shift, scene: Scene) -> Iterator[str]:
     assert "fieldstream_central/serve" not in shift.programs["console"].output(), "an error of ours in the log"
 
 
+def opened_by_a_viewer(browser: Browser, shift: Shift, **viewport: int) -> Page:
+    page = browser.new_page(viewport={"width": viewport["width"], "height": viewport["height"]})
+    page.context.add_cookies([{"name": "fieldstream-token", "value": shift.tokens["viewer"], "url": shift.url}])
+    return page
+
+
 @pytest.fixture
-def page(browser: Browser, console: str) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1440, "height": 900})
+def page(browser: Browser, shift: Shift, console: str) -> Iterator[Page]:
+    opened = opened_by_a_viewer(browser, shift, width=1440, height=900)
     opened.set_default_timeout(PATIENCE_MS)
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(str(error)))
@@ -107,10 +113,10 @@ def test_light_and_dark_can_be_switched(page: Page) -> None:
 
 
 def test_nothing_is_fetched_from_elsewhere_and_a_phone_needs_no_sideways_scrolling(
-    browser: Browser, console: str
+    browser: Browser, shift: Shift, console: str
 ) -> None:
     asked: list[str] = []
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page = opened_by_a_viewer(browser, shift, width=390, height=844)
 
     def note(request: Request) -> None:
         asked.append(request.url)

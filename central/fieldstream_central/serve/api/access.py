@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
+from prometheus_client import Counter
 
 from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.oidc import ROLES, OidcError, Provider, ProviderAwayError
@@ -19,6 +20,8 @@ from fieldstream_central.serve.oidc import ROLES, OidcError, Provider, ProviderA
 # So many requests at once, and so many a second for long.
 _BURST, _PER_SECOND = 1000.0, 500.0
 _LOOK_AGAIN_S = 2.0
+
+REQUESTS = Counter("fieldstream_api_requests_total", "Requests that were let in", ["role"])
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Guard:
         who = caller.name if caller.token_sha256 else request.client.host if request.client else ""
         self._spend(who)
         request.state.caller = caller
+        REQUESTS.labels(caller.role).inc()
         return caller
 
     def _spend(self, who: str) -> None:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fieldstream_central.alarms.log import AlarmLog
 from fieldstream_central.serve.api import (
@@ -111,5 +112,9 @@ def create_app(settings: Settings) -> FastAPI:
             return Health(status="degraded", clickhouse=str(error)[:200], newest_reading_age_s=None)
         age = rows[0]["age"] if rows and rows[0]["n"] else None
         return Health(status="ok", clickhouse="ok", newest_reading_age_s=age)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -5,9 +5,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from prometheus_client import Counter
 
 from fieldstream_central.store.clickhouse import RefusedError, UnreachableError
 
+PROBLEMS = Counter("fieldstream_api_problems_total", "Answers that were a problem document", ["status"])
 _TOO_MUCH = {159: "time", 160: "time", 241: "memory", 307: "bytes", 158: "rows", 396: "rows"}
 
 
@@ -21,6 +23,7 @@ class ApiError(Exception):
 
 def problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
     """A problem document."""
+    PROBLEMS.labels(str(status)).inc()
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail} | more
     return JSONResponse(body, status, media_type="application/problem+json")
 
