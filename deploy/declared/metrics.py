@@ -26,8 +26,8 @@ _LABELS = {f"fieldstream_gateway_mqtt_{what}_total": {"broker"} for what in ("co
 Row = tuple[str, str, str, str]  # name, type, labels, meaning
 HEAD = """# Metrics
 
-Each program shows them at `/metrics` on its own port: the gateway at its `status` address, the API at its own, the others
-at `*_metrics_port` of the settings. `fieldstream:lag_seconds` is made of them in
+Each program shows them at `/metrics` on its own port: the gateway at its `status` address, the API at its own, the
+others at `*_metrics_port` of the settings. `fieldstream:lag_seconds` is made of them in
 `deploy/prometheus/fieldstream-rules.yml`; the alerts there have a page each in [runbooks](runbooks). ClickHouse, Kafka,
 Flink, Prometheus and Alertmanager have metrics of their own. This page is made by `python -m declared.write`.
 """
