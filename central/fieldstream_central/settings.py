@@ -15,6 +15,8 @@ from typing import Any
 
 from fieldstream_central.store.retention import Retention, RetentionError
 
+ROLES = ("viewer", "operator", "admin")  # of the API's callers, each may what those before it may
+
 
 class SettingsError(Exception):
     """The settings file has a key or value that cannot be used."""
@@ -121,6 +123,6 @@ def _oidc(path: Path, table: dict[str, Any]) -> Oidc:
         found = Oidc(**table | {"audiences": tuple(table.get("audiences", ()))})
     except TypeError as error:
         raise SettingsError(f"{path}: [oidc] {str(error).removeprefix('Oidc.__init__() ')}") from error
-    if wrong := sorted(set(found.roles.values()) - {"viewer", "operator", "admin"}):
-        raise SettingsError(f"{path}: [oidc] roles: {wrong[0]!r} is none of viewer, operator, admin")
+    if wrong := sorted(set(found.roles.values()) - set(ROLES)):
+        raise SettingsError(f"{path}: [oidc] roles: {wrong[0]!r} is none of {', '.join(ROLES)}")
     return found

@@ -20,7 +20,7 @@ CERTIFICATE_DAYS = 14
 
 _GATEWAYS = """
 SELECT gateway_id, dateDiff('second', max(ts), now64(3)) AS silent_s, argMax(spool_hours_left, ts) AS hours_left,
-    argMax(clock_offset_ms, ts) AS clock_ms, argMax(spool_oldest_age_s, ts) AS oldest_s, argMax(state, ts) AS state,
+    argMax(clock_offset_ms, ts) AS clock_ms, argMax(state, ts) AS state,
     dateDiff('day', now64(3), argMax(certificate_expires_at, ts)) AS certificate_days
 FROM fieldstream.gateways_data WHERE ts >= now64(3) - INTERVAL 7 DAY GROUP BY gateway_id ORDER BY gateway_id
 """

@@ -14,9 +14,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from fieldstream_central.settings import Oidc
+from fieldstream_central.settings import ROLES, Oidc
 
-ROLES = ("viewer", "operator", "admin")
 _ALGORITHMS = ["RS256", "PS256", "ES256"]
 # A key that is not known is asked for, but not for every forged token; one that was withdrawn is forgotten in an hour.
 _ASK_AGAIN_S, _KEYS_KEPT_S = 10.0, 3600.0

@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx
 from fieldstream_central.serve.api.access import add_token
-from fieldstream_central.serve.oidc import ROLES
-from fieldstream_central.settings import Settings, load_settings
+from fieldstream_central.settings import ROLES, Settings, load_settings
 from fieldstream_schemas.topics import ANOMALIES
 from integration.serve.lifelike import Exporter, alive
 from integration.store.rig import (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from integration.serve.conftest import PATIENCE_MS, Scene
+from integration.serve.conftest import PATIENCE_MS, Scene, Visitor
 from integration.serve.shift import Shift
 from playwright.sync_api import Browser, Page, Request, expect
 
@@ -16,22 +16,12 @@ def console(shift: Shift, scene: Scene) -> Iterator[str]:
     assert "fieldstream_central/serve" not in shift.programs["console"].output(), "an error of ours in the log"
 
 
-def opened_by_a_viewer(browser: Browser, shift: Shift, **viewport: int) -> Page:
-    page = browser.new_page(viewport={"width": viewport["width"], "height": viewport["height"]})
-    page.context.add_cookies([{"name": "fieldstream-token", "value": shift.tokens["viewer"], "url": shift.url}])
-    return page
-
-
 @pytest.fixture
 def page(browser: Browser, shift: Shift, console: str) -> Iterator[Page]:
-    opened = opened_by_a_viewer(browser, shift, width=1440, height=900)
-    opened.set_default_timeout(PATIENCE_MS)
-    troubles: list[str] = []
-    opened.on("pageerror", lambda error: troubles.append(str(error)))
-    opened.goto(console)
-    yield opened
-    assert troubles == []
-    opened.close()
+    visitor = Visitor(browser, shift, "viewer")
+    visitor.page.goto(console)
+    yield visitor.page
+    visitor.leave()
 
 
 def shown(page: Page, selector: str, text: str | re.Pattern[str]) -> None:
@@ -116,7 +106,8 @@ def test_nothing_is_fetched_from_elsewhere_and_a_phone_needs_no_sideways_scrolli
     browser: Browser, shift: Shift, console: str
 ) -> None:
     asked: list[str] = []
-    page = opened_by_a_viewer(browser, shift, width=390, height=844)
+    visitor = Visitor(browser, shift, "viewer", viewport={"width": 390, "height": 844})
+    page = visitor.page
 
     def note(request: Request) -> None:
         asked.append(request.url)
@@ -129,7 +120,7 @@ def test_nothing_is_fetched_from_elsewhere_and_a_phone_needs_no_sideways_scrolli
         url for url in asked if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != home
     ] == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    page.close()
+    visitor.leave()
 
 
 def test_it_says_when_the_store_is_away_and_goes_on_when_it_is_back(scene: Scene, page: Page) -> None:

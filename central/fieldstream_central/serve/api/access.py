@@ -15,7 +15,8 @@ from fastapi import Request
 from prometheus_client import Counter
 
 from fieldstream_central.serve.api.errors import ApiError
-from fieldstream_central.serve.oidc import ROLES, OidcError, Provider, ProviderAwayError
+from fieldstream_central.serve.oidc import OidcError, Provider, ProviderAwayError
+from fieldstream_central.settings import ROLES
 
 # So many requests at once, and so many a second for long.
 _BURST, _PER_SECOND = 1000.0, 500.0

@@ -247,13 +247,13 @@ def _forgotten(alarm: Alarm, now_ms: int) -> bool:
     return any(now_ms - hold.at > _FORGOTTEN_MS for hold in aside if hold)
 
 
-def _order(alarm: Alarm, state: State, *, newest_first: bool) -> tuple[int, ...]:
+def _order(alarm: Alarm, state: State, *, newest_first: bool) -> tuple[int, int, int, int, str]:
     episode = alarm.episode or {}
     severity, started_at = episode.get("severity", ""), episode.get("started_at", 0)
     if newest_first:
-        return (-started_at,)
+        return 0, 0, 0, -started_at, alarm.alarm_id
     rank = _SEVERITIES.index(severity) if severity in _SEVERITIES else len(_SEVERITIES)
-    return state in ASIDE, rank, state != State.UNACKNOWLEDGED, started_at
+    return state in ASIDE, rank, state != State.UNACKNOWLEDGED, started_at, alarm.alarm_id
 
 
 def _log(request: Request) -> AlarmLog:

@@ -93,9 +93,8 @@ class SignIn:
 
     def __init__(self, person: Person, *, by_provider: bool) -> None:
         self._person = person
-        self._provider: ui.link | None = None
-        if by_provider:
-            self._provider = ui.link(texts.SIGN_IN_BY_PROVIDER, PROVIDER_PATH).classes("fs-plain")
+        self._provider = ui.link(texts.SIGN_IN_BY_PROVIDER, PROVIDER_PATH).classes("fs-plain")
+        self._by_provider = by_provider
         with _form("/sign-in").classes("fs-person") as self._form:
             self._field = ui.element("input").props('type="password" name="token" required autocomplete="off"')
             self._field.props(f'aria-label="{texts.TOKEN}" placeholder="{texts.TOKEN}"').classes("fs-input")
@@ -106,13 +105,11 @@ class SignIn:
             self._out = _button(texts.SIGN_OUT)
         self._problem = ui.label().classes("fs-problem").props('role="status"')
         for part in (self._form, self._known, self._problem, self._provider):
-            if part is not None:
-                part.set_visibility(False)
+            part.set_visibility(False)
 
     def come_back_to(self, path: str) -> None:
         """Where signing in leads."""
-        if self._provider is not None:
-            self._provider.props(f'href="{PROVIDER_PATH}?back={quote(path, safe="/")}"')
+        self._provider.props(f'href="{PROVIDER_PATH}?back={quote(path, safe="/")}"')
         self._back.props(f"value={quote(path, safe='/?&=%')}")
 
     async def show(self) -> None:
@@ -125,16 +122,14 @@ class SignIn:
                 ui.navigate.reload()
                 return
             self._form.set_visibility(refused)
-            if self._provider is not None:
-                self._provider.set_visibility(refused)
+            self._provider.set_visibility(refused and self._by_provider)
             self._problem.set_visibility(refused and self._person.signed_in)
             self._problem.text = said(error)
             return
         if self._name.text:
             return
         for part in (self._form, self._problem, self._provider):
-            if part is not None:
-                part.set_visibility(False)
+            part.set_visibility(False)
         self._known.set_visibility(True)
         self._name.text = texts.SIGNED_IN.format(name=self._person.name, role=self._person.role)
         self._out.set_visibility(self._person.signed_in)
