@@ -41,14 +41,17 @@ ADMIN_ALARM_ACTIONS = (
 
 
 class Actions:
-    """The row of buttons. It is there for who may act, and works on what `targets` gives."""
+    """The row of buttons. It is there for who may act, and works on what `targets` gives.
+
+    `done` is told what could not be done.
+    """
 
     def __init__(
         self,
         window: Window,
         part: ApiPart,
         targets: Callable[[], list[dict[str, Any]]],
-        done: Callable[[], Awaitable[None]],
+        done: Callable[[list[dict[str, Any]]], Awaitable[None]],
         *,
         several: bool = True,
     ) -> None:
@@ -105,7 +108,7 @@ class Actions:
             ui.notify(said(error), type="negative", multi_line=True)
             return
         _tell(answers)
-        await self._done()
+        await self._done([alarm for alarm, answer in zip(targets, answers, strict=True) if answer["result"] != "done"])
 
 
 def _tell(answers: list[dict[str, Any]]) -> None:

@@ -107,8 +107,9 @@ class AlarmPage:
         """What is chosen, each as it was seen last."""
         return [self._rows.get(key, alarm) for key, alarm in self._chosen.items()]
 
-    async def _done(self) -> None:
-        self._choose([])
+    async def _done(self, left: list[dict[str, Any]]) -> None:
+        """What could not be done stays chosen."""
+        self._choose(left)
         await self._part.show()
 
     async def _ask(self) -> None:

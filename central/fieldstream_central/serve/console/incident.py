@@ -59,7 +59,7 @@ class IncidentPage:
         self._reason = ui.label().classes("fs-reason")
         with self._known(ui.element("dl").classes("fs-facts")):
             self._facts = {name: parts.figure(label) for name, label in texts.FACTS.items()}
-        self._actions = Actions(self._window, self._part, self._target, self._part.show, several=False)
+        self._actions = Actions(self._window, self._part, self._target, lambda _: self._part.show(), several=False)
         with self._known(ui.row().classes("fs-actions")):
             self._live = ui.link(texts.TO_LIVE, "/").classes("fs-ref")
             self._grafana = ui.link(texts.TO_GRAFANA, "/", new_tab=True).classes("fs-ref")
