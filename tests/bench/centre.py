@@ -99,7 +99,7 @@ def drain(world: World, gateway_id: str, devices: int, readings: int) -> dict[st
     used = {name: (seconds - before[name]) / load.sent * 1e6 for name, seconds in cpu_seconds(world).items()}
     written = {topic: (size - before_bytes[topic]) / load.sent for topic, size in kafka_bytes(world).items()}
     cluster = Cluster(world.layout.url("flink"))
-    time.sleep(5)  # a checkpoint that has seen all of it
+    time.sleep(12)  # a checkpoint that has seen all of it
     state = {name: cluster.state_bytes(str(cluster.running(name))) / devices for name in JOBS}
     [parts] = world.store.query(
         "SELECT countIf(table = 'readings_data') AS readings, countIf(table = 'windows_data') AS windows, "

@@ -50,7 +50,7 @@ NO_DEDUPLICATION = {
 }
 NO_CHECKPOINTS = {
     "stream/cluster.py": (
-        '"execution.checkpointing.interval": "2s"',
+        '"execution.checkpointing.interval": "5s"',
         '"execution.checkpointing.interval": "10d"',
     )
 }

@@ -17,7 +17,7 @@ WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
 # Settings of every job. They travel with the job: a client's submission does not take them from the cluster.
 COMMON = {
     "state.backend.type": "rocksdb",
-    "execution.checkpointing.interval": "2s",
+    "execution.checkpointing.interval": "5s",
     "execution.checkpointing.timeout": "60s",
     "execution.checkpointing.incremental": "true",
     # A full disk or a slow store must not kill a job that works; old checkpoints are watched by their age.
