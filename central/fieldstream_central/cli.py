@@ -13,6 +13,7 @@ import httpx
 import typer
 from confluent_kafka import KafkaException
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.sealing import SealError
 from fieldstream_schemas.topics import TOPICS
 
 from fieldstream_central.assets import PlantFileError, publish
@@ -24,6 +25,10 @@ from fieldstream_central.notify import cli as notify
 from fieldstream_central.notify.config import NotifyError
 from fieldstream_central.pki import cli as pki
 from fieldstream_central.pki.authority import PkiError
+from fieldstream_central.privacy import cli as privacy
+from fieldstream_central.privacy.forget import ForgetError
+from fieldstream_central.privacy.keyring import KeyringError
+from fieldstream_central.privacy.receipt import ReceiptError
 from fieldstream_central.serve import cli as serve
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_central.store import cli as store
@@ -48,6 +53,7 @@ app.add_typer(superset.app, name="superset")
 app.add_typer(notify.app, name="notify")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(pki.app, name="pki")
+app.add_typer(privacy.app, name="privacy")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)
@@ -206,6 +212,10 @@ def main() -> None:
         ClickHouseError,
         NotifyError,
         PkiError,
+        ForgetError,
+        KeyringError,
+        ReceiptError,
+        SealError,
     ) as error:
         sys.exit(f"fieldstream: {error}")
     except httpx.HTTPError as error:

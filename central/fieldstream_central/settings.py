@@ -62,6 +62,9 @@ class Settings:
     alerter_metrics_port: int = 9110
     jobs_metrics_port: int = 9111
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
+    letter_public_key_file: Path | None = None  # absent: dead letters keep their original bytes in plain
+    letter_key_file: Path | None = None
+    signing_key_file: Path = Path("var/secrets/signing.key")
     api_tokens_file: Path = Path("var/secrets/api-tokens.toml")
     oidc: Oidc | None = None
     detection_file: Path | None = None

@@ -8,6 +8,7 @@ from local.layout import DEFAULT_PORTS, ROOT, Layout
 
 FOLDER = "deploy/compose/config"
 STATE = Path("/var/lib/fieldstream")
+KEYS = "/run/privacy"  # a folder: its key file is replaced by a rename
 # Port -> service that listens there. Redpanda is its own schema registry.
 SERVICES = {
     "mqtt": "mosquitto",
@@ -33,7 +34,10 @@ def files() -> dict[str, str]:
     """Path below the root -> what stands there."""
     layout = Layout(STATE)
     settings = configs.settings(layout) + 'api_tokens_file = "/run/secrets/api-tokens.toml"\nlisten = "0.0.0.0"\n'
-    settings = settings.replace(f"{ROOT}/var/java", "/opt/fieldstream").replace(f"{STATE}/secrets", "/run/secrets")
+    settings = settings.replace(f"{ROOT}/var/java", "/opt/fieldstream").replace(
+        f"{STATE}/secrets/link", "/run/secrets/link"
+    )
+    settings = settings.replace(f"{STATE}/secrets", KEYS)
     settings = settings.replace(f"{STATE}/config/notify.toml", "/etc/fieldstream/notify.toml")
     settings = settings.replace("//127.0.0.1:8123", "//fieldstream:${CLICKHOUSE_PASSWORD}@127.0.0.1:8123")
     # A mailbox for trials stands for people; a dead man's switch belongs on another machine.
@@ -47,7 +51,8 @@ def files() -> dict[str, str]:
     return {
         f"{FOLDER}/fieldstream.toml": _with_services(settings),
         f"{FOLDER}/notify.toml": notify,
-        f"{FOLDER}/gateway.toml": _with_services(configs.gateway(layout)) + 'host = "0.0.0.0"\n',
+        f"{FOLDER}/gateway.toml": _with_services(configs.gateway(layout)).replace(f"{STATE}/secrets", KEYS)
+        + 'host = "0.0.0.0"\n',
         f"{FOLDER}/prometheus.yml": _with_services(configs.prometheus(layout)).replace(
             f"{ROOT}/deploy/prometheus", "/etc/prometheus"
         ),

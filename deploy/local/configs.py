@@ -1,10 +1,15 @@
 """Writes the configuration file of every program of the local stack, from one layout."""
 
+import base64
 import os
 import secrets
 import tomllib
+from pathlib import Path
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from fieldstream_central.grafana import provision
 from fieldstream_central.notify.config import NotifyConfig
 from fieldstream_central.notify.routes import alertmanager_config
@@ -22,6 +27,7 @@ def write_all(layout: Layout) -> None:
         if not key.exists():
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(32))
+    make_keys(layout)
     for path, text in {
         layout.settings_file: settings(layout),
         layout.config / "kafka.properties": kafka(layout),
@@ -37,6 +43,27 @@ def write_all(layout: Layout) -> None:
     provision.write(layout.config / "grafana", grafana_addresses(layout))
     for name in ("log4j-console.properties", "log4j.properties"):
         (layout.var / "flink/conf" / name).write_text(FLINK_LOG4J)
+
+
+def make_keys(layout: Layout) -> None:
+    """Keys that have a form of their own: of dead letters, of receipts, of the gateway's spool."""
+    folder = layout.var / "secrets"
+    if not (folder / "signing.key").exists():
+        _write_secret(folder / "signing.key", _pem(Ed25519PrivateKey.generate()))
+        _write_secret(folder / "spool.key", base64.b64encode(secrets.token_bytes(32)))
+        letters = X25519PrivateKey.generate()
+        _write_secret(folder / "dead-letters.key", _pem(letters))
+        public = letters.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (folder / "dead-letters.pub").write_bytes(public)
+
+
+def _pem(key: Ed25519PrivateKey | X25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def grafana_addresses(layout: Layout) -> provision.Addresses:
@@ -73,6 +100,9 @@ alerter_metrics_port = {layout.ports["alerter"]}
 jobs_metrics_port = {layout.ports["jobs"]}
 grafana = "{layout.url("grafana")}"
 pseudonym_key_file = "{layout.var}/secrets/pseudonym.key"
+letter_public_key_file = "{layout.var}/secrets/dead-letters.pub"
+letter_key_file = "{layout.var}/secrets/dead-letters.key"
+signing_key_file = "{layout.var}/secrets/signing.key"
 notify_file = "{layout.config}/notify.toml"
 notify_ledger = "{layout.var}/alerter/told.sqlite"
 link_key_file = "{layout.var}/secrets/link.key"
@@ -148,6 +178,10 @@ def gateway(layout: Layout) -> str:
     return f"""\
 gateway_id = "gateway-local"
 state_dir = "{layout.var}/gateway"
+letter_public_key_file = "{layout.var}/secrets/dead-letters.pub"
+
+[spool]
+key_file = "{layout.var}/secrets/spool.key"
 
 [mqtt]
 url = "mqtt://{layout.address("mqtt")}"

@@ -183,7 +183,10 @@ class _Loader:
 
     def check_files(self, settings: GatewaySettings) -> None:
         """What the settings name must be readable: found missing later, it would look like a broken connection."""
-        named: list[tuple[tuple[str, ...], str]] = [(("spool", "key_file"), settings.spool.key_file)]
+        named: list[tuple[tuple[str, ...], str]] = [
+            (("spool", "key_file"), settings.spool.key_file),
+            (("letter_public_key_file",), settings.letter_public_key_file),
+        ]
         for broker in settings.mqtt:
             named.append((("mqtt", "password_file"), broker.password_file))
             if broker.tls:

@@ -39,7 +39,7 @@ def _from_text(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise PayloadError("bad-timestamp", f'`ts` "{text[:64]}" is not an ISO 8601 date') from error
+        raise PayloadError("bad-timestamp", "`ts` is a text, but no ISO 8601 date") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:

@@ -253,6 +253,11 @@ class GatewaySettings:
         high=600,
         extremes="High: the centre notices a dead gateway late.",
     )
+    letter_public_key_file: str = setting(
+        "",
+        "Encrypts the original bytes of dead letters for the centre: its X25519 public key (PEM). Empty: they are sent "
+        "in plain, with whatever personal they hold. Read at the start.",
+    )
     mqtt: tuple[MqttSettings, ...] = field(default=(MqttSettings(),), metadata={"doc": "Brokers."})
     kafka: KafkaSettings = field(default_factory=KafkaSettings, metadata={"doc": "Uplink."})
     registry: RegistrySettings = field(default_factory=RegistrySettings, metadata={"doc": "Schema registry."})

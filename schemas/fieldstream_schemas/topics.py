@@ -34,6 +34,11 @@ class Topic:
         return files("fieldstream_schemas").joinpath("avro", self.schema_file).read_text()
 
     @property
+    def personal_fields(self) -> list[str]:
+        """Fields that the schema declares as personal."""
+        return [item["name"] for item in json.loads(self.schema_text)["fields"] if item.get("personal")]
+
+    @property
     def config(self) -> dict[str, str]:
         """Topic settings for Kafka."""
         if self.compacted:

@@ -35,7 +35,7 @@ LETTERS_NOW = """
 SELECT count() FROM fieldstream.dead_letters WHERE received_at >= now64(3) - INTERVAL 1 HOUR"""
 NEWEST_LETTERS = """
 SELECT toUnixTimestamp64Milli(received_at) AS received, reason, detail, origin, source, gateway_id AS gateway,
-    substring(toValidUTF8(payload), 1, 200) AS payload
+    if(sealed_by = '', substring(toValidUTF8(payload), 1, 200), '(encrypted)') AS payload
 FROM fieldstream.dead_letters WHERE $__timeFilter_ms(received_at) ORDER BY received_at DESC LIMIT 50"""
 PARTS = """
 SELECT table, sum(p.rows) AS rows, sum(p.bytes_on_disk) AS bytes, round(bytes / greatest(rows, 1), 2) AS bytes_per_row,

@@ -47,12 +47,13 @@ def encode_param(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value.timestamp():.3f}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_quoted(item) for item in value) + "]"
+        return "[" + ",".join(quoted(item) for item in value) + "]"
     text = str(value)
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
+    """A value as it stands in a statement."""
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return encode_param(value)

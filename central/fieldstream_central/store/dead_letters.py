@@ -21,8 +21,11 @@ import paho.mqtt.publish as mqtt_publish
 from confluent_kafka import Producer
 from fieldstream_schemas.framed import RecordReader, framed
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.sealing import SealError
 from fieldstream_schemas.topics import READINGS_RAW, TOPICS
 
+from fieldstream_central.privacy.keyring import KeyringError
+from fieldstream_central.privacy.names import Opener
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.audit import REPLAY_GATEWAY
 from fieldstream_central.store.clickhouse import ClickHouse
@@ -31,7 +34,7 @@ _LETTERS = """
 SELECT d.letter_id AS letter_id, reason, detail, origin, source, payload_size, device_id, metric, gateway_id, epoch,
     seq,
     toString(d.received_at) AS received_at, toUnixTimestamp64Milli(d.received_at) AS received_ms,
-    hex(payload) AS payload_hex, h.action AS action, h.by AS by, h.note AS note, toString(h.at) AS handled_at
+    hex(payload) AS payload_hex, sealed_by, h.action AS action, h.by AS by, h.note AS note, toString(h.at) AS handled_at
 FROM fieldstream.dead_letters AS d LEFT JOIN fieldstream.dead_letter_handling AS h ON h.letter_id = d.letter_id
 WHERE ({ids:Array(String)} = [] OR d.letter_id IN {ids:Array(String)})
     AND {reason:String} IN ('', reason) AND {gateway:String} IN ('', gateway_id)
@@ -50,7 +53,8 @@ class ReplayError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Letter:
-    """One dead letter. `action`: replayed, discarded, or empty while nobody has dealt with it."""
+    """One dead letter. `action`: replayed, discarded, or empty while nobody has dealt with it. `closed`: why its bytes
+    cannot be decrypted."""
 
     letter_id: str
     reason: str
@@ -70,6 +74,7 @@ class Letter:
     by: str
     note: str
     handled_at: str
+    closed: str = ""
 
     def as_row(self) -> dict[str, Any]:
         """For JSON; the payload as text, or as hex if it is none."""
@@ -77,6 +82,8 @@ class Letter:
 
     def payload_text(self) -> str:
         """The original bytes, readable."""
+        if self.closed:
+            return f"({self.closed})"
         try:
             return self.payload.decode()
         except UnicodeDecodeError:
@@ -85,6 +92,7 @@ class Letter:
 
 def letters(
     clickhouse: ClickHouse,
+    opener: Opener,
     *,
     ids: tuple[str, ...] = (),
     reason: str = "",
@@ -94,11 +102,23 @@ def letters(
     handled: bool = False,
     limit: int = 100,
 ) -> list[Letter]:
-    """The newest letters first; those that somebody has dealt with only if `handled`. Raises ClickHouseError."""
+    """The newest letters first; those that somebody has dealt with only if `handled`. Raises ClickHouseError.
+
+    A letter that `opener` cannot open comes without its bytes, and says why.
+    """
     params = {"ids": ids, "reason": reason, "gateway": gateway_id, "since": since or _EVER[0],
               "until": until or _EVER[1], "handled": handled, "limit": limit}  # fmt: skip
     rows = clickhouse.rows(_LETTERS, params)
-    return [Letter(payload=bytes.fromhex(row.pop("payload_hex")), **row) for row in rows]
+    return [_opened(opener, row) for row in rows]
+
+
+def _opened(opener: Opener, row: dict[str, Any]) -> Letter:
+    stored, sealed_by = bytes.fromhex(row.pop("payload_hex")), row.pop("sealed_by")
+    try:
+        payload, closed = opener.open(row["letter_id"], sealed_by, stored), ""
+    except (SealError, KeyringError) as error:
+        payload, closed = b"", str(error)
+    return Letter(payload=payload, closed=closed, **row)
 
 
 def mark(clickhouse: ClickHouse, letter: Letter, action: str, *, by: str, note: str = "") -> None:
@@ -119,6 +139,8 @@ class Replayer:
 
     def replay(self, letter: Letter) -> str:
         """Returns where it went, once that place has confirmed it."""
+        if letter.closed:
+            raise ReplayError(f"{letter.letter_id}: {letter.closed}")
         if len(letter.payload) < letter.payload_size:
             raise ReplayError(
                 f"{letter.letter_id}: of its {letter.payload_size} bytes only the first {len(letter.payload)} were "

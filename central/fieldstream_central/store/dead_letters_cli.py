@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fieldstream_central.privacy.names import Opener
 from fieldstream_central.settings import load_settings
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.dead_letters import Letter, letters, mark, replay_all
@@ -39,9 +40,10 @@ def list_letters(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Dead letters that nobody has dealt with, the newest first."""
-    with ClickHouse(load_settings().clickhouse) as clickhouse:
-        found = letters(clickhouse, reason=reason, gateway_id=gateway, since=_utc(since), until=_utc(until),
-                        handled=handled, limit=limit)  # fmt: skip
+    settings = load_settings()
+    with ClickHouse(settings.clickhouse) as clickhouse:
+        found = letters(clickhouse, Opener(settings), reason=reason, gateway_id=gateway, since=_utc(since),
+                        until=_utc(until), handled=handled, limit=limit)  # fmt: skip
     if as_json:
         print(json.dumps([letter.as_row() for letter in found]))
         return
@@ -55,8 +57,9 @@ def list_letters(
 @app.command()
 def show(letter_id: str) -> None:
     """One letter with its original bytes, as text or, if they are none, as hex."""
-    with ClickHouse(load_settings().clickhouse) as clickhouse:
-        [letter] = _chosen(clickhouse, [letter_id], handled=True)
+    settings = load_settings()
+    with ClickHouse(settings.clickhouse) as clickhouse:
+        [letter] = _chosen(clickhouse, Opener(settings), [letter_id], handled=True)
     for name, value in letter.as_row().items():
         if name != "payload" and value not in (None, ""):
             print(f"{name:<14} {value}")
@@ -78,8 +81,8 @@ def replay(
     settings = load_settings()
     failed = 0
     with ClickHouse(settings.clickhouse) as clickhouse:
-        found = _chosen(clickhouse, ids, reason=reason, gateway=gateway, since=since, until=until, limit=limit,
-                        handled=again)  # fmt: skip
+        found = _chosen(clickhouse, Opener(settings), ids, reason=reason, gateway=gateway, since=since, until=until,
+                        limit=limit, handled=again)  # fmt: skip
         for letter, said in replay_all(clickhouse, settings, found, by=getpass.getuser()):
             failed += said.startswith("NOT")
             print(f"{letter.letter_id}: {said}")
@@ -99,8 +102,10 @@ def discard(
     limit: Limit = 1000,
 ) -> None:
     """Say that nothing is to be done about letters. They stay readable with `list --all`."""
-    with ClickHouse(load_settings().clickhouse) as clickhouse:
-        found = _chosen(clickhouse, ids, reason=reason, gateway=gateway, since=since, until=until, limit=limit)
+    settings = load_settings()
+    with ClickHouse(settings.clickhouse) as clickhouse:
+        found = _chosen(clickhouse, Opener(settings), ids, reason=reason, gateway=gateway, since=since, until=until,
+                        limit=limit)  # fmt: skip
         for letter in found:
             mark(clickhouse, letter, "discarded", by=getpass.getuser(), note=note)
     print(f"{len(found)} discarded")
@@ -108,6 +113,7 @@ def discard(
 
 def _chosen(
     clickhouse: ClickHouse,
+    opener: Opener,
     ids: list[str] | None,
     *,
     reason: str = "",
@@ -120,7 +126,7 @@ def _chosen(
     """Letters by id or by the options; refuses to take all of them unasked."""
     if not (ids or reason or gateway or since or until):
         raise typer.BadParameter("name letters, or choose them by --reason, --gateway, --since or --until")
-    found = letters(clickhouse, ids=tuple(ids or ()), reason=reason, gateway_id=gateway, since=_utc(since),
+    found = letters(clickhouse, opener, ids=tuple(ids or ()), reason=reason, gateway_id=gateway, since=_utc(since),
                     until=_utc(until), handled=handled, limit=limit)  # fmt: skip
     if lacking := set(ids or ()) - {letter.letter_id for letter in found}:
         raise typer.BadParameter(f"no such letter, or it was dealt with before: {', '.join(sorted(lacking))}")

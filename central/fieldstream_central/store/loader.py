@@ -13,14 +13,18 @@ from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.sealing import Seal
+from fieldstream_schemas.topics import DEAD_LETTERS
 from prometheus_client import start_http_server
 
 from fieldstream_central.settings import Settings, load_settings
 from fieldstream_central.store import loader_metrics as metrics
 from fieldstream_central.store.blocks import TABLES, Record
 from fieldstream_central.store.clickhouse import ClickHouse, without_password
+from fieldstream_central.store.eraser import erasure
 from fieldstream_central.store.inserting import Inserter, Refusal, StoppedError
 from fieldstream_central.store.lag import LagMeter
+from fieldstream_central.store.letter_locker import LetterLocker
 from fieldstream_central.store.refused import DeadLetterWriter
 from fieldstream_central.store.repair import upkeep
 
@@ -62,7 +66,9 @@ class Loader:
         self._clickhouse = ClickHouse(settings.clickhouse)
         self._consumer = Consumer(consumer_config(settings.kafka, group))
         self._inserter = Inserter(self._clickhouse, self._registry, self._wait, metrics.RETRIES.inc)
-        self._dead_letters = DeadLetterWriter(settings.kafka, self._registry)
+        public_key = settings.letter_public_key_file
+        self._dead_letters = DeadLetterWriter(settings.kafka, self._registry, Seal(public_key) if public_key else None)
+        self._locker = LetterLocker(settings.pseudonym_key_file, self._registry)
         self._lags = {topic: LagMeter() for topic in TABLES}
         self._lag_due = 0.0
         self._last_problem = ""
@@ -106,6 +112,8 @@ class Loader:
 
     def _store(self, topic: str, records: Sequence[Record]) -> None:
         started = time.monotonic()
+        if topic == DEAD_LETTERS.name:
+            records = self._locker.locked(records)
         refusals = self._inserter.store(TABLES[topic], records)
         metrics.FLUSH_SECONDS.observe(time.monotonic() - started)
         if refusals:
@@ -209,7 +217,7 @@ def serve(settings: Settings) -> None:
     """The loader, its metrics and the repair of late windows, until SIGTERM or SIGINT."""
     start_http_server(settings.loader_metrics_port, addr=settings.listen)
     loader = Loader(settings)
-    loops = upkeep(settings.clickhouse)
+    loops = [*upkeep(settings.clickhouse), erasure(settings)]
 
     def stop(*_: object) -> None:
         loader.stop()

@@ -9,6 +9,7 @@ from typing import Any
 import fastavro
 from confluent_kafka import KafkaException, Producer
 from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_header
+from fieldstream_schemas.sealing import Seal
 from fieldstream_schemas.topics import DEAD_LETTERS, parsed_schema
 
 from fieldstream_central.store.inserting import Refusal
@@ -21,8 +22,9 @@ _PAYLOAD_BYTES = 64 << 10
 class DeadLetterWriter:
     """Writes refusals to topic dead-letters and waits until Kafka has them."""
 
-    def __init__(self, kafka: str, registry: SchemaRegistry) -> None:
+    def __init__(self, kafka: str, registry: SchemaRegistry, seal: Seal | None = None) -> None:
         self._registry = registry
+        self._seal = seal
         self._producer = Producer(
             {"bootstrap.servers": kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 5}
         )
@@ -39,8 +41,14 @@ class DeadLetterWriter:
         for refusal in refusals:
             letter = letter_of(refusal, int(time.time() * 1000))
             if refusal.topic == DEAD_LETTERS.name and letter["detail"].startswith("Again: "):
-                log.error("a dead letter of the loader itself cannot be stored and is dropped: %s", letter)
+                log.error(
+                    "a dead letter of the loader itself cannot be stored and is dropped: %s: %s",
+                    letter["source"],
+                    letter["detail"],
+                )
                 continue
+            if self._seal:
+                letter |= {"payload": self._seal.seal(letter["payload"]), "sealed_by": self._seal.fingerprint}
             buffer = io.BytesIO()
             fastavro.schemaless_writer(buffer, parsed_schema(DEAD_LETTERS), letter)
             key = letter["gateway_id"] or refusal.topic

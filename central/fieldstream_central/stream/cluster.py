@@ -55,6 +55,8 @@ def job_configuration(
         "fieldstream.schema-cache": str(settings.schema_cache.absolute()),
         "fieldstream.pseudonym-key-file": str(settings.pseudonym_key_file.absolute()),
     }
+    if settings.letter_public_key_file:
+        known["fieldstream.letter-public-key-file"] = str(settings.letter_public_key_file.absolute())
     for topic in WRITTEN:
         schema_name = topic.schema_file.removesuffix(".avsc")
         known[f"fieldstream.schema-id.{schema_name}"] = str(registry.wait_for_id(topic))

@@ -3,6 +3,7 @@
 from importlib.resources import files
 from string import Template
 
+from fieldstream_schemas.sealing import Seal
 from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 
 from fieldstream_central.settings import Settings
@@ -17,6 +18,7 @@ FUNCTIONS = {
     "first_of_seq": "FirstOfSeq",
     "asset_row": "AssetRow",
     "pseudonym": "Pseudonym",
+    "seal": "Seal",
     "corrected_windows": "CorrectedWindows",
     "encode_record": "EncodeRecord",
 }
@@ -26,7 +28,9 @@ def statements(settings: Settings) -> list[str]:
     """The statements of pipeline.sql, filled in, without comments."""
     lines = files(__package__).joinpath("pipeline.sql").read_text().splitlines()
     template = Template("\n".join(line.split("--")[0].rstrip() for line in lines))
+    public_key = settings.letter_public_key_file
     text = template.substitute(
+        sealed_by=Seal(public_key).fingerprint if public_key else "",
         kafka=settings.kafka,
         window_s=WINDOW_S,
         out_of_order_s=OUT_OF_ORDER_S,

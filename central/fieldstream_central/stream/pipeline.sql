@@ -105,5 +105,5 @@ INSERT INTO dead_letters
 SELECT CONCAT('readings.raw/', CAST(`partition` AS STRING)),
   encode_record('dead_letter', reason, detail, 'pipeline',
          CONCAT('readings.raw/', CAST(`partition` AS STRING), '/', CAST(`offset` AS STRING)),
-         payload, payload_size, device_id, metric, COALESCE(gateway_id, ''), epoch, seq, event_time)
+         seal(payload), payload_size, device_id, metric, COALESCE(gateway_id, ''), epoch, seq, event_time, '$sealed_by')
 FROM decoded WHERE reason IS NOT NULL;

@@ -11,11 +11,15 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import fastavro
 from fieldstream_schemas.topics import DEAD_LETTERS, READINGS_RAW, parsed_schema
 
 from fieldstream_edge.spool.batch import DeadLetter, Descriptor, StoredBatch
+
+if TYPE_CHECKING:
+    from fieldstream_schemas.sealing import Seal
 
 _FIELDS = [
     "gateway_id",
@@ -139,14 +143,16 @@ class ReadingEncoder:
         return part
 
 
-def encode_dead_letter(letter: DeadLetter, *, frame: bytes, gateway_id: str, epoch: int, seq: int) -> bytes:
-    """Framed value of `dead-letters`."""
+def encode_dead_letter(
+    letter: DeadLetter, *, frame: bytes, gateway_id: str, epoch: int, seq: int, seal: "Seal | None" = None
+) -> bytes:
+    """Framed value of `dead-letters`; with `seal` its original bytes are encrypted."""
     record = {
         "reason": letter.reason,
         "detail": letter.detail,
         "origin": "gateway",
         "source": letter.source,
-        "payload": letter.payload,
+        "payload": seal.seal(letter.payload) if seal else letter.payload,
         "payload_size": letter.payload_size,
         "device_id": letter.device_id,
         "metric": letter.metric,
@@ -154,6 +160,7 @@ def encode_dead_letter(letter: DeadLetter, *, frame: bytes, gateway_id: str, epo
         "epoch": epoch,
         "seq": seq,
         "received_at": letter.received_at,
+        "sealed_by": seal.fingerprint if seal else "",
     }
     out = io.BytesIO()
     out.write(frame)

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry, frame_header
@@ -24,6 +26,9 @@ from fieldstream_edge.spool.batch import DeadLetter, StoredBatch
 from fieldstream_edge.spool.ledger import Spool
 from fieldstream_edge.spool.reader import SpoolReader
 from fieldstream_edge.uplink.encode import ReadingEncoder, encode_dead_letter
+
+if TYPE_CHECKING:
+    from fieldstream_schemas.sealing import Seal
 
 log = logging.getLogger(__name__)
 _QUEUE_MESSAGES = 30_000  # in librdkafka; about 200 bytes each
@@ -56,6 +61,18 @@ def producer_properties(settings: GatewaySettings) -> dict[str, str | int | floa
         {"enable.idempotence": True, "acks": "all", "message.timeout.ms": 0, "enable.gapless.guarantee": True}
     )
     return properties
+
+
+def seal_of(settings: GatewaySettings) -> "Seal | None":
+    """What encrypts dead letters' original bytes. Raises OSError for a key file that cannot be used."""
+    if not settings.letter_public_key_file:
+        return None
+    from fieldstream_schemas.sealing import Seal, SealError  # cryptography: only where there is a key
+
+    try:
+        return Seal(Path(settings.letter_public_key_file))
+    except SealError as error:
+        raise OSError(f"letter_public_key_file: {error}") from error
 
 
 @dataclass(slots=True)
@@ -93,6 +110,7 @@ class Uplink(threading.Thread):
         self._sent: deque[_Sent] = deque()
         self._extra: deque[tuple[str, bytes, bytes]] = deque(maxlen=16)  # heartbeats: (topic, key, value)
         self._frames: dict[str, bytes] = {}
+        self._seal = seal_of(settings)
         self._handed_over = 0  # the last seq given to the producer
         self._careful_until = 0  # up to this seq records are sent one by one, to find those that Kafka refuses
         self._refused: dict[int, str] = {}  # by seq: why Kafka refuses the record for good
@@ -213,15 +231,19 @@ class Uplink(threading.Thread):
                 encoded = []
             for at in range(0, len(encoded), _CHUNK):
                 size += self._produce_readings(encoded[at : at + _CHUNK], sent)
-        gateway_id = self._settings.gateway_id
-        frame = self._frames[DEAD_LETTERS.name]
         for offset, letter in enumerate(batch.dead):
             seq = batch.first_seq + len(batch.ts) + offset
             if seq > delivered:
-                value = encode_dead_letter(letter, frame=frame, gateway_id=gateway_id, epoch=self._spool.epoch, seq=seq)
-                self._produce(DEAD_LETTERS.name, gateway_id.encode(), value, sent.report)
-                size += len(value)
+                size += self._send_letter(letter, seq, sent)
         return size
+
+    def _send_letter(self, letter: DeadLetter, seq: int, sent: _Sent) -> int:
+        gateway_id, frame = self._settings.gateway_id, self._frames[DEAD_LETTERS.name]
+        value = encode_dead_letter(
+            letter, frame=frame, gateway_id=gateway_id, epoch=self._spool.epoch, seq=seq, seal=self._seal
+        )
+        self._produce(DEAD_LETTERS.name, gateway_id.encode(), value, sent.report)
+        return len(value)
 
     def _produce_readings(self, encoded: list[tuple[bytes, int, bytes]], sent: _Sent) -> int:
         produce, report, topic = self._require_producer().produce, sent.report, READINGS_RAW.name
@@ -270,9 +292,7 @@ class Uplink(threading.Thread):
             received_at=ts,
             device_id=key.decode(),
         )
-        gateway_id, frame = self._settings.gateway_id, self._frames[DEAD_LETTERS.name]
-        record = encode_dead_letter(letter, frame=frame, gateway_id=gateway_id, epoch=self._spool.epoch, seq=seq)
-        self._produce(DEAD_LETTERS.name, gateway_id.encode(), record, sent.report)
+        self._send_letter(letter, seq, sent)
 
     def _produce(
         self, topic: str, key: bytes, value: bytes, report: Callable[[KafkaError | None, Message], None] | None

@@ -234,12 +234,14 @@ class Feed:
 class LoaderProcess(Process):
     """The loader with a settings file of its own."""
 
-    def __init__(self, folder: Path, kafka: str, clickhouse: str, cache: Path, name: str = "loader") -> None:
+    def __init__(
+        self, folder: Path, kafka: str, clickhouse: str, cache: Path, name: str = "loader", *, more: str = ""
+    ) -> None:
         self.metrics_port = free_port()
         config = folder / f"{name}.toml"
         config.write_text(
             f'kafka = "{kafka}"\nclickhouse = "{clickhouse}"\nregistry = ["http://127.0.0.1:1"]\n'
-            f'schema_cache = "{cache}"\nloader_metrics_port = {self.metrics_port}\n'
+            f'schema_cache = "{cache}"\nloader_metrics_port = {self.metrics_port}\n{more}'
         )
         super().__init__(
             [sys.executable, "-m", "fieldstream_central.store.loader"],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fieldstream_central import cli
+from fieldstream_central.privacy.names import Opener
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.dead_letters import Letter, Replayer, ReplayError, letters, mark
@@ -13,6 +14,7 @@ from fieldstream_central.store.migrate import migrate
 from integration.store.rig import Store
 from typer.testing import CliRunner
 
+OPENER = Opener(Settings())  # none of these letters is sealed
 DAMAGED = b"\x00\xff\xfe"
 
 
@@ -34,15 +36,15 @@ def clickhouse(store: Store) -> Iterator[ClickHouse]:
 
 
 def by_id(clickhouse: ClickHouse) -> dict[str, Letter]:
-    return {letter.letter_id: letter for letter in letters(clickhouse)}
+    return {letter.letter_id: letter for letter in letters(clickhouse, OPENER)}
 
 
 def test_letters_are_found_by_reason_gateway_and_time(clickhouse: ClickHouse) -> None:
     assert set(by_id(clickhouse)) == {"g1/7/1", "g2/7/1", "g1/7/2", "pipeline/readings.raw/0/5"}
-    assert {letter.letter_id for letter in letters(clickhouse, reason="not-json")} == {"g1/7/1", "g2/7/1"}
-    assert {letter.letter_id for letter in letters(clickhouse, gateway_id="g1")} == {"g1/7/1", "g1/7/2"}
+    assert {letter.letter_id for letter in letters(clickhouse, OPENER, reason="not-json")} == {"g1/7/1", "g2/7/1"}
+    assert {letter.letter_id for letter in letters(clickhouse, OPENER, gateway_id="g1")} == {"g1/7/1", "g1/7/2"}
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    assert [letter.letter_id for letter in letters(clickhouse, until=yesterday)] == ["g1/7/1"]
+    assert [letter.letter_id for letter in letters(clickhouse, OPENER, until=yesterday)] == ["g1/7/1"]
 
 
 def test_original_bytes_are_readable_whatever_they_are(clickhouse: ClickHouse) -> None:
@@ -56,7 +58,7 @@ def test_what_was_dealt_with_is_listed_only_when_asked_for(clickhouse: ClickHous
     letter = by_id(clickhouse)["g1/7/1"]
     mark(clickhouse, letter, "discarded", by="ada", note="a test")
     assert letter.letter_id not in by_id(clickhouse)
-    [kept] = letters(clickhouse, ids=(letter.letter_id,), handled=True)
+    [kept] = letters(clickhouse, OPENER, ids=(letter.letter_id,), handled=True)
     assert (kept.action, kept.by, kept.note) == ("discarded", "ada", "a test")
 
 

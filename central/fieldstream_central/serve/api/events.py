@@ -1,21 +1,27 @@
 """Paths of what happened: anomalies and their history, dead letters."""
 
+import json
+from base64 import b64decode, b64encode
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fieldstream_schemas.sealing import SealError
 
+from fieldstream_central.privacy.keyring import KeyringError
+from fieldstream_central.privacy.names import Opener
 from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.api.models import Anomaly, DeadLetter, Page
 from fieldstream_central.serve.api.paging import TEXT, TIME, WHOLE, Listing, page
 from fieldstream_central.serve.api.params import Cursor, Limit, parse_time
+from fieldstream_central.settings import Settings
 
 router = APIRouter()
 
 _LETTER_COLUMNS = (
     "letter_id, reason, detail, origin, source, payload_size, "
-    "substringUTF8(toValidUTF8(payload), 1, 200) AS payload_text, base64Encode(payload) AS payload_base64, "
+    "base64Encode(payload) AS payload_base64, sealed_by, "
     "device_id, metric, gateway_id, epoch, seq, received_at, stored_at"
 )
 _From = Query(alias="from", description="only those that began from then on")
@@ -94,7 +100,7 @@ async def dead_letters(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """With the original bytes, which may hold anything: for operators."""
+    """With the original bytes, decrypted, which may hold anything: for operators."""
     require(request, "operator")
     where: list[str] = []
     params: dict[str, object] = {}
@@ -104,4 +110,18 @@ async def dead_letters(
             params[name] = value
     key = {"received_at": TIME, "letter_id": TEXT}
     listing = Listing("fieldstream.dead_letters", _LETTER_COLUMNS, key, descending=True)
-    return await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+    answer = await page(store_of(request), listing, where, params, limit=limit, cursor=cursor)
+    return Response(_opened(request.app.state.settings, answer.body), media_type="application/json")
+
+
+def _opened(settings: Settings, body: bytes | memoryview) -> bytes:
+    """The page with the letters' original bytes; without them where they cannot be decrypted."""
+    found = json.loads(bytes(body).decode(errors="replace"))
+    opener = Opener(settings)
+    for item in found["items"]:
+        try:
+            payload = opener.open(item["letter_id"], item.pop("sealed_by"), b64decode(item["payload_base64"]))
+        except (SealError, KeyringError):
+            payload = b""
+        item |= {"payload_text": payload.decode(errors="replace")[:200], "payload_base64": b64encode(payload).decode()}
+    return json.dumps(found, ensure_ascii=False).encode()

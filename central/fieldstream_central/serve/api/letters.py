@@ -6,6 +6,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from fieldstream_central.privacy.names import Opener
 from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.settings import Settings
@@ -42,7 +43,7 @@ async def act(request: Request, handle: Handle) -> list[Handled]:
 
 def _handled(settings: Settings, handle: Handle, who: str) -> list[Handled]:
     with ClickHouse(settings.clickhouse, timeout_s=30.0) as clickhouse:
-        found = letters(clickhouse, ids=tuple(handle.letter_ids), limit=len(handle.letter_ids))
+        found = letters(clickhouse, Opener(settings), ids=tuple(handle.letter_ids), limit=len(handle.letter_ids))
         known = {letter.letter_id for letter in found}
         gone = "there is no such letter, or somebody has dealt with it"
         answers = [Handled(letter_id=one, done=False, detail=gone) for one in handle.letter_ids if one not in known]

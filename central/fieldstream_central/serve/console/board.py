@@ -111,8 +111,7 @@ class Gatherer:
     def __init__(self, settings: Settings) -> None:
         self.board = Board()
         self.store = StoreReader(settings.clickhouse)
-        self.clickhouse_url = settings.clickhouse
-        self._settings = settings
+        self.settings = settings
         self._http = httpx.AsyncClient(timeout=2.0, trust_env=False)
         self._due: dict[str, float] = {}
         self._figures: dict[str, float] = {}
@@ -163,7 +162,7 @@ class Gatherer:
                 board.assets = await self.store.rows(_ASSETS)
             if self._is_due("audit", _AUDIT_EVERY_S):
                 board.gateways = await self.store.rows(_GATEWAYS)
-                board.completeness = await asyncio.to_thread(_audit, self._settings.clickhouse)
+                board.completeness = await asyncio.to_thread(_audit, self.settings.clickhouse)
         except ClickHouseError as error:
             if not board.store_problem:
                 log.warning("the store does not answer: %s", str(error)[:300])
@@ -185,7 +184,7 @@ class Gatherer:
 
     async def _prometheus(self, query: str) -> float | None:
         try:
-            response = await self._http.get(f"{self._settings.prometheus}/api/v1/query", params={"query": query})
+            response = await self._http.get(f"{self.settings.prometheus}/api/v1/query", params={"query": query})
             result = response.json()["data"]["result"]
             value = float(result[0]["value"][1]) if result else None
         except (httpx.HTTPError, ValueError, KeyError, IndexError):
@@ -196,7 +195,7 @@ class Gatherer:
         if not self._is_due("mailbox", _METRICS_EVERY_S):
             return
         try:
-            response = await self._http.get(f"{self._settings.mailbox}/notifications")
+            response = await self._http.get(f"{self.settings.mailbox}/notifications")
             found = response.json()
             self.board.notifications = found if isinstance(found, list) else None
         except (httpx.HTTPError, ValueError):

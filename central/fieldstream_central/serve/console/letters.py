@@ -7,6 +7,7 @@ from typing import Any
 from fieldstream_schemas.reasons import REASONS
 from nicegui import events, ui
 
+from fieldstream_central.privacy.names import Opener
 from fieldstream_central.serve.console import parts, texts
 from fieldstream_central.serve.console.actions import ask
 from fieldstream_central.serve.console.frame import ApiPart, Window
@@ -86,9 +87,10 @@ class LettersPage:
             button.set_enabled(bool(self._table.selected))
 
     def _find(self) -> list[Letter]:
-        with ClickHouse(self._window.gatherer.clickhouse_url) as clickhouse:
+        with ClickHouse(self._window.gatherer.settings.clickhouse) as clickhouse:
             return letters(
                 clickhouse,
+                Opener(self._window.gatherer.settings),
                 reason=self._reason.value,
                 gateway_id=self._gateway.value.strip(),
                 handled=self._handled.value,

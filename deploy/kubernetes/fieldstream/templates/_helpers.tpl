@@ -46,7 +46,7 @@ capabilities: {drop: [ALL]}
 - name: CLICKHOUSE_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ required "existingSecret: name the Secret with clickhouse-password, pseudonym.key and api-tokens.toml" .Values.existingSecret }}
+      name: {{ required "existingSecret: name the Secret with clickhouse-password, pseudonym.key, dead-letters.key, dead-letters.pub and api-tokens.toml" .Values.existingSecret }}
       key: clickhouse-password
 {{- end }}
 
