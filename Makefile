@@ -5,7 +5,7 @@ LOCAL := PYTHONPATH=deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
-  bench-store bench-alarms pictures chaos chaos-nightly lint-deploy lock
+  bench-store bench-alarms pictures chaos chaos-nightly fuzz lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -48,7 +48,7 @@ check: lint types unit ## what to run before every commit
 test: ## everything that proves the product, on real parts
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
 	@mkdir -p var; rm -f var/test-whole.status; echo "Parts and the whole are tested side by side; the parts report at the end."; \
-	.venv/bin/pytest tests/unit tests/contract tests/integration > var/test-parts.log 2>&1 & parts=$$!; \
+	.venv/bin/pytest tests/unit tests/fuzz tests/contract tests/integration > var/test-parts.log 2>&1 & parts=$$!; \
 	{ .venv/bin/pytest -m "not slow" tests/chaos tests/end_to_end; echo $$? > var/test-whole.status; } 2>&1 \
 	  | tee var/test-whole.log; \
 	wait $$parts; status=$$?; cat var/test-parts.log; grep -hE "^(FAILED|ERROR) " var/test-whole.log var/test-parts.log; \
@@ -86,6 +86,9 @@ chaos-nightly: install ## every drill, 20 storms, the sabotage of the oracle: ho
 	@$(MAKE) chaos
 	@$(MAKE) chaos STORM=20
 	@.venv/bin/pytest -m slow tests/chaos
+
+fuzz: install ## ten million inputs over every decoder, a seed of the day (INPUTS=n, SEED=n): nightly
+	@cd tests && ../$(PY) -m fuzz.run --inputs $(or $(INPUTS),10000000) --seed $(or $(SEED),$$(date +%Y%m%d))
 
 lock: ## resolve the dependencies anew into constraints.txt
 	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

@@ -17,6 +17,9 @@ from fieldstream_schemas.sealing import SealError
 from fieldstream_schemas.topics import TOPICS
 
 from fieldstream_central.assets import PlantFileError, publish
+from fieldstream_central.audit_log import cli as audit_log
+from fieldstream_central.audit_log.cli import note_command
+from fieldstream_central.audit_log.log import AuditLogError
 from fieldstream_central.detect import cli as detect
 from fieldstream_central.detect.config import Maintenance
 from fieldstream_central.grafana import cli as grafana
@@ -54,6 +57,7 @@ app.add_typer(notify.app, name="notify")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(pki.app, name="pki")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(audit_log.app, name="audit-log")
 app.command("loader")(store.loader)
 app.command("api")(serve.api)
 app.command("console")(serve.console)
@@ -202,6 +206,7 @@ def alerter() -> None:
 def main() -> None:
     """Entry point. What a person can mend is said in a sentence, not in a traceback."""
     try:
+        note_command(sys.argv[1:])
         app()
     except (
         SettingsError,
@@ -212,6 +217,7 @@ def main() -> None:
         ClickHouseError,
         NotifyError,
         PkiError,
+        AuditLogError,
         ForgetError,
         KeyringError,
         ReceiptError,

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 from fastavro.types import Schema
 
 from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_header, schema_id_of
@@ -31,7 +32,10 @@ class RecordReader:
             self._writers[schema_id] = fastavro.parse_schema(json.loads(self._registry.schema_text(schema_id)))
         body = BytesIO(value)
         body.seek(FRAME_BYTES)
-        record: Any = fastavro.schemaless_reader(body, self._writers[schema_id], self._reader)
+        try:
+            record: Any = fastavro.schemaless_reader(body, self._writers[schema_id], self._reader)
+        except (SchemaResolutionError, OverflowError) as error:  # of another topic; or a length beyond all memory
+            raise ValueError(f"no record that fits the schema of its topic: {type(error).__name__}") from error
         return {name: _epoch_ms(item) if isinstance(item, datetime) else item for name, item in record.items()}
 
 

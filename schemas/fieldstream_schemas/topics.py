@@ -14,7 +14,8 @@ _DAY_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """One topic. `retention_ms` counts from a record's timestamp, which for readings is the event time."""
+    """One topic. `retention_ms` counts from a record's timestamp, which for readings is the event time; -1: for
+    ever."""
 
     name: str
     schema_file: str
@@ -59,12 +60,14 @@ FORGET = Topic(name="forget", schema_file="forget.avsc", key="request_id", parti
 MAINTENANCE = Topic(
     name="maintenance", schema_file="maintenance.avsc", key="maintenance_id", partitions=1, compacted=True
 )
+# Who did what, for ever: its hash chain begins at the first record.
+AUDIT_LOG = Topic(name="audit-log", schema_file="audit_entry.avsc", key="who", partitions=1, retention_ms=-1)
 
 TOPICS = {
     topic.name: topic
     for topic in (
         *(READINGS_RAW, READINGS_CLEAN, WINDOWS, ANOMALIES, ALARMS),
-        *(DEAD_LETTERS, GATEWAYS, ASSETS, FORGET, MAINTENANCE),
+        *(DEAD_LETTERS, GATEWAYS, ASSETS, FORGET, MAINTENANCE, AUDIT_LOG),
     )
 }
 

@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 
 import psutil
+from confluent_kafka import Producer
+from fieldstream_edge.uplink.encode import zigzag
+from fieldstream_schemas.registry import SchemaRegistry, frame_header
+from fieldstream_schemas.topics import READINGS_RAW
 
 from end_to_end.conftest import Stack
 
@@ -88,6 +92,18 @@ def test_bad_messages_become_dead_letters_with_their_reason_and_disturb_nobody(s
 
     eventually(lambda: len(reasons()) >= 3)
     assert reasons() == ["not-a-number", "not-finite", "not-json"]
+
+
+def test_a_record_that_states_a_length_of_gigabytes_is_a_dead_letter_and_stops_nothing(stack: Stack) -> None:
+    registry = SchemaRegistry([stack.layout.url("registry") + "/apis/ccompat/v7"], stack.layout.var / "schemas")
+    bomb = frame_header(registry.id_of(READINGS_RAW)) + zigzag(1_500_000_000) + b"g"
+    producer = Producer({"bootstrap.servers": stack.layout.address("kafka")})
+    producer.produce(READINGS_RAW.name, bomb, "bomb-1", timestamp=time.time_ns() // 1_000_000)
+    assert producer.flush(30) == 0
+    publish(stack, "sensors/bomb-1/level", [json.dumps({"ts": time.time_ns() // 1_000_000, "value": 1.5})])
+    eventually(lambda: value(stack, "count()", "bomb-1") == 1)
+    found = "SELECT count() AS n FROM fieldstream.dead_letters WHERE detail LIKE '%1500000000%'"
+    eventually(lambda: int(stack.store.query(found)[0]["n"]) == 1)
 
 
 def pids(stack: Stack) -> dict[str, int]:

@@ -21,6 +21,15 @@ import org.apache.flink.table.functions.FunctionContext;
 final class Schemas {
     static final int FRAME_BYTES = 5;
 
+    static {
+        // Eleven bytes may state a string of 2 GB, which Avro would make room for: an OutOfMemoryError, at each restart
+        // again. Flink's copy of Avro reads its limits under this name, when it is first used.
+        for (String kind : new String[] {"string", "bytes", "collectionItems"}) {
+            System.setProperty(
+                    "org.apache.flink.avro.shaded.org.apache.avro.limits." + kind + ".maxLength", "1048576");
+        }
+    }
+
     private final Path cache;
     private final String[] registries;
     private final Map<Integer, Schema> byId = new ConcurrentHashMap<>();

@@ -68,8 +68,10 @@ class PacketBuffer:
                         break
                     at += taken
                     continue
-                except ValueError as error:
-                    raise ProtocolError(f"the broker sent an invalid packet: {error}") from error
+                except BaseException as error:
+                    if isinstance(error, ValueError) or type(error).__name__ == "PanicException":
+                        raise ProtocolError(f"the broker sent an invalid packet: {error}") from error
+                    raise
                 at += size
                 if packet.__class__ is publish:
                     message = Message(packet.topic, packet.payload, packet.packet_id, packet.duplicate)

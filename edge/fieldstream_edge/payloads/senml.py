@@ -62,9 +62,15 @@ def _decode(pack: Any, device_id: str, received_ms: int) -> Decoded:
         try:
             decoded.named.append(_reading(record, base, device_id, received_ms))
         except PayloadError as error:
-            raw = json.dumps(record, default=str).encode()
-            decoded.refused.append(Refused(error.reason, error.detail, raw))
+            decoded.refused.append(Refused(error.reason, error.detail, _raw(record)))
     return decoded
+
+
+def _raw(record: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(record, default=str).encode()
+    except (TypeError, ValueError):  # CBOR has keys and circles that JSON has not
+        return repr(record).encode()
 
 
 def _reading(record: dict[str, Any], base: dict[str, Any], device_id: str, received_ms: int) -> Named:

@@ -63,6 +63,8 @@ class Sparkplug:
             message: Any = Payload.FromString(payload)
         except DecodeError as error:
             raise PayloadError("bad-payload", "damaged or no Sparkplug B payload") from error
+        if any(isinstance(metric.name, bytes) for metric in message.metrics):  # protobuf hands them out undecoded
+            raise PayloadError("bad-payload", "the name of a metric is no UTF-8")
         node = self._nodes.setdefault((group, node_name), _Node())
         if kind[1:] == "DEATH":
             return self._death(node, device, message)

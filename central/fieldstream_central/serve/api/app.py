@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fieldstream_central.alarms.log import AlarmLog
+from fieldstream_central.audit_log.log import AuditLog
 from fieldstream_central.serve.api import (
     alarms,
     detection,
@@ -27,6 +28,7 @@ from fieldstream_central.serve.api import (
 from fieldstream_central.serve.api.access import Callers, Guard
 from fieldstream_central.serve.api.examples import add_examples
 from fieldstream_central.serve.api.models import Health, Problem
+from fieldstream_central.serve.api.recorder import recorded
 from fieldstream_central.serve.oidc import Provider
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
@@ -90,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.audit_log = AuditLog(settings)
     plain = app.openapi
     app.openapi = lambda: add_examples(plain())  # type: ignore[method-assign]  # FastAPI's way to extend it
     errors.install(app)
@@ -98,7 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
     shift = (alarms, "alarms"), (incidents, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
     for part, tag in (*parts, (letters, "events"), (detection, "detection"), (plant, "plant"), *shift):
-        dependencies = [Depends(guard)]
+        dependencies = [Depends(guard), Depends(recorded)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 
     app.include_router(link.router)

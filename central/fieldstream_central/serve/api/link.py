@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse
 
 from fieldstream_central.alarms.life import Action, RefusedError
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictError
+from fieldstream_central.audit_log.log import AuditLogError
 from fieldstream_central.notify.links import LinkError, checked, link_key
 from fieldstream_central.notify.notices import incident_page
 from fieldstream_central.serve.api.measurements import store_of
@@ -84,11 +85,15 @@ async def acknowledge(request: Request) -> HTMLResponse:
         current = (log.alarm(said["alarm"]).episode or {}).get("anomaly_id")
         if current != said["episode"]:
             raise RefusedError("This episode is over; the alarm has another one now. Use the console.")
+        act, note = f"acknowledge {said['alarm']}", request.app.state.audit_log.note
+        await asyncio.to_thread(partial(note, who=who, via="link", act=act))
         await asyncio.to_thread(partial(log.perform, said["alarm"], Action.ACKNOWLEDGE, who))
     except LinkError as error:
         return _page("It cannot be done by this link", escape(str(error)), 403)
-    except (RefusedError, ConflictError, AlarmsAwayError) as error:
-        return _page("Not done", escape(str(error)), 503 if isinstance(error, AlarmsAwayError) else 409)
+    except (RefusedError, ConflictError) as error:
+        return _page("Not done", escape(str(error)), 409)
+    except (AlarmsAwayError, AuditLogError) as error:
+        return _page("Not done", escape(str(error)), 503)
     where = incident_page(request.app.state.settings.console, said["alarm"])
     return _page("Acknowledged", f"<p>Thank you. <a href='{escape(where)}'>The incident in the console</a></p>")
 

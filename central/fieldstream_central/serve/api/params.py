@@ -97,7 +97,7 @@ def decode_cursor(asked: object, cursor: str, size: int) -> Place:
     try:
         digest, start, end, *key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         times = [datetime.fromtimestamp(when, UTC) if when is not None else None for when in (start, end)]
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
         raise ApiError(422, "Cursor damaged", "cursor: not one that this API gave.", "cursor") from error
     if digest != _digest(asked) or len(key) != size:
         detail = "cursor: it belongs to another question; start again without it."

@@ -1,0 +1,1 @@
+"""Who did what, through API, console and command line: topic `audit-log`, which shows when it was tampered with."""
