@@ -17,6 +17,8 @@ from fieldstream_central.store.retention import Retention, RetentionError
 
 ROLES = ("viewer", "operator", "admin")  # of the API's callers, each may what those before it may
 
+_KINDS: dict[Any, str] = {str: "a text", int: "a whole number", dict: "a table"}
+
 
 class SettingsError(Exception):
     """The settings file has a key or value that cannot be used."""
@@ -97,6 +99,10 @@ def load_settings(path: Path | None = None) -> Settings:
         if key not in known:
             guess = get_close_matches(key, known, n=1)
             raise SettingsError(f"{path}: unknown setting {key!r}" + (f"; did you mean {guess[0]!r}?" if guess else ""))
+        kind = str if known[key] in (Path, Path | None) else known[key]
+        kind = dict if key in ("retention_days", "oidc") else kind
+        if kind in _KINDS and type(value) is not kind:
+            raise SettingsError(f"{path}: {key} must be {_KINDS[kind]}")
         if known[key] in (Path, Path | None):
             value = Path(value)
         elif key == "retention_days":
@@ -126,6 +132,7 @@ def _oidc(path: Path, table: dict[str, Any]) -> Oidc:
         found = Oidc(**table | {"audiences": tuple(table.get("audiences", ()))})
     except TypeError as error:
         raise SettingsError(f"{path}: [oidc] {str(error).removeprefix('Oidc.__init__() ')}") from error
-    if wrong := sorted(set(found.roles.values()) - set(ROLES)):
+    roles = list(found.roles.values()) if isinstance(found.roles, dict) else [found.roles]
+    if wrong := [role for role in roles if role not in ROLES]:
         raise SettingsError(f"{path}: [oidc] roles: {wrong[0]!r} is none of {', '.join(ROLES)}")
     return found

@@ -25,4 +25,5 @@ class Counters:
     flags: Counter[str] = field(default_factory=Counter)  # readings by flag
     heartbeats: int = 0
     clock_steps: int = 0
+    rate_limited: int = 0  # messages beyond intake.device_messages_per_s
     own_messages: int = 0  # our own status topic, seen through a wide subscription

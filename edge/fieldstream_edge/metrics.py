@@ -41,6 +41,7 @@ def render(counters: Counters, spool: Spool, status: dict[str, Any]) -> str:
         ("readings_accepted_total", "Readings that became durable.", counters.readings),
         ("readings_delivered_total", "Readings with Kafka's delivery report.", counters.delivered),
         ("entries_delivered_total", "Readings and dead letters with delivery report.", counters.delivered_entries),
+        ("rate_limited_total", "Messages beyond intake.device_messages_per_s, lost.", counters.rate_limited),
         ("duplicates_total", "Readings that came again and were dropped.", counters.duplicates),
         ("delivery_errors_total", "Records that Kafka refused; they are sent again.", counters.delivery_errors),
         (

@@ -204,6 +204,14 @@ class IntakeSettings:
         high=64 << 20,
         extremes="High: more memory.",
     )
+    device_messages_per_s: float = setting(
+        0.0,
+        "Messages that one device may send each second for long; ten seconds' worth may come at once. What is beyond "
+        "is acknowledged, counted and lost, one dead letter a minute says how much. 0: no limit.",
+        unit="1/s",
+        low=0,
+        extremes="Low: a device that sends what it kept through an outage loses most of it.",
+    )
     future_tolerance_s: float = setting(
         60.0,
         "An event time further ahead of the gateway's clock is replaced by the receive time and flagged.",

@@ -209,7 +209,7 @@ def _questions(app: FastAPI) -> list[bytes]:
     values = {"from": "2026-05-01T00:00:00Z", "to": "1795517640000", "limit": "5", "cursor": "WyJ4Il0"}
     found = []
     for path, methods in app.openapi()["paths"].items():
-        if "get" in methods:
+        if "get" in methods and not path.endswith("/maintenance"):  # which waits seconds for a Kafka that is away
             names = [one["name"] for one in methods["get"].get("parameters", ()) if one["in"] == "query"]
             query = "&".join(f"{name}={values.get(name, 'x')}" for name in names)
             found.append(f"{re.sub('{.*?}', 'x', path)}?{query}".encode())

@@ -15,6 +15,7 @@ from fieldstream_schemas.quality import BAD, GOOD, UNCERTAIN, Flag, names
 from fieldstream_edge.counters import Counters
 from fieldstream_edge.event_time import OLDEST_MS, broker_time, judge
 from fieldstream_edge.identity import Identity, Series
+from fieldstream_edge.intake.rate import DeviceRates
 from fieldstream_edge.intake.topics import Route, Router
 from fieldstream_edge.payloads.decoded import Decoded, Item, PayloadError, Refused
 from fieldstream_edge.payloads.json import MAX_TEXT, decode_metric
@@ -64,6 +65,10 @@ class _Pending:
     taken_in: int = 0  # when the last message left its device, see Acceptor._taken_in
 
 
+def _rates(settings: IntakeSettings) -> DeviceRates | None:
+    return DeviceRates(settings.device_messages_per_s) if settings.device_messages_per_s else None
+
+
 class Acceptor:
     """Takes messages in, batch by batch."""
 
@@ -81,6 +86,7 @@ class Acceptor:
         self._counters = counters
         self._settings = settings
         self._tolerance_ms = int(settings.future_tolerance_s * 1000)
+        self._rates = _rates(settings)
         self._clock = clock
         self._identity = Identity(spool)
         self._redeliveries = Redeliveries(spool)
@@ -165,6 +171,7 @@ class Acceptor:
         """New settings, between two batches. Call it under the lock."""
         self._settings = settings
         self._tolerance_ms = int(settings.future_tolerance_s * 1000)
+        self._rates = _rates(settings)
         self._router = Router(mappings, before=self._router)
         self._topics.clear()
 
@@ -175,6 +182,8 @@ class Acceptor:
         if topic is None or topic.generation != self._identity.generation:
             topic = self._topic(message.topic)
         packet_id, payload = message.packet_id, message.payload
+        if self._rates is not None and not self._within_rate(self._rates, topic.route, message):
+            return
         if message.duplicate and packet_id is not None and self._came_before(message, broker, packet_id):
             return
         batch = self._pending.batch
@@ -196,6 +205,17 @@ class Acceptor:
                 self._redeliveries.forget(broker, packet_id)
             else:
                 batch.marks.append(self._redeliveries.mark(broker, packet_id, message.topic, payload))
+
+    def _within_rate(self, rates: DeviceRates, where: Route, message: Message) -> bool:
+        device, now_s = where.device_id or message.topic, self._received / 1000
+        if rates.allows(device, now_s):
+            return True
+        self._counters.rate_limited += 1
+        if count := rates.to_tell(device, now_s):
+            limit = self._settings.device_messages_per_s
+            detail = f"{count} messages beyond intake.device_messages_per_s ({limit:g}) since the last such letter"
+            self._refuse(message, Refused("rate-limit", detail, message.payload), where)
+        return False
 
     def _came_before(self, message: Message, broker: int, packet_id: int) -> bool:
         if not self._redeliveries.seen(broker, packet_id, message.topic, message.payload):

@@ -29,6 +29,7 @@ from fieldstream_central.serve.api.access import Callers, Guard
 from fieldstream_central.serve.api.examples import add_examples
 from fieldstream_central.serve.api.models import Health, Problem
 from fieldstream_central.serve.api.recorder import recorded
+from fieldstream_central.serve.headers import API_POLICY, SecurityHeaders
 from fieldstream_central.serve.oidc import Provider
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
@@ -95,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.audit_log = AuditLog(settings)
     plain = app.openapi
     app.openapi = lambda: add_examples(plain())  # type: ignore[method-assign]  # FastAPI's way to extend it
+    app.add_middleware(SecurityHeaders, policy=API_POLICY)
     errors.install(app)
     provider = Provider(settings.oidc) if settings.oidc else None
     guard = Guard(Callers(settings.api_tokens_file, is_open=provider is None), provider)

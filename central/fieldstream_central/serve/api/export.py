@@ -25,6 +25,8 @@ _COLUMNS = {
 _TIME = {"readings": "ts", "windows": "window_start"}
 _TYPES = {"csv": "text/csv; charset=utf-8; header=present", "arrow": "application/vnd.apache.arrow.stream"}
 _FORMATS = {"csv": "CSV", "arrow": "ArrowStream"}
+# A table program takes a text that begins so for a formula, and a device may state any unit.
+_UNIT_AS_TEXT = r"if(match(ifNull(unit, ''), '^[=+@\t\r-]'), concat('\'', unit), unit) AS unit"
 _EXPORT = """
 SELECT {columns} FROM fieldstream.{what} WHERE device_id = {{device_id:String}} AND metric = {{metric:String}}
     AND {time} >= {{from:DateTime64(3)}} AND {time} < {{to:DateTime64(3)}}
@@ -51,7 +53,8 @@ async def export(
 ) -> StreamingResponse:
     """In order of time. An answer that breaks off has no last chunk, which clients report as an error; CSV says so in
     its last line too."""
-    columns, time_column = ", ".join(_COLUMNS[what]), _TIME[what]
+    names = (_UNIT_AS_TEXT if name == "unit" and format_ == "csv" else name for name in _COLUMNS[what])
+    columns, time_column = ", ".join(names), _TIME[what]
     sql = _EXPORT.format(columns=columns, what=what, time=time_column, format=_FORMATS[format_])
     params: dict[str, object] = {"device_id": device_id, "metric": metric, "limit": limit} | span.params()
     pieces = store_of(request).stream(sql, params)

@@ -26,6 +26,7 @@ from fieldstream_central.serve.console.letters import LettersPage
 from fieldstream_central.serve.console.live import live
 from fieldstream_central.serve.console.maintenance_page import MaintenancePage
 from fieldstream_central.serve.console.overview import overview
+from fieldstream_central.serve.headers import CONSOLE_POLICY, SecurityHeaders
 from fieldstream_central.settings import Settings
 
 
@@ -88,6 +89,7 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    app.add_middleware(SecurityHeaders, policy=CONSOLE_POLICY)
     app.on_startup(start)
     app.on_shutdown(stop)
     sign_in.routes(settings)
