@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from fieldstream_schemas.registry import SchemaRegistry, frame_header
 from fieldstream_schemas.topics import ASSETS, parsed_schema
 
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 
 LIMITS = ("low_low", "low", "high", "high_high")
@@ -60,7 +61,7 @@ def publish(settings: Settings, plant_file: Path, *, now_ms: int) -> int:
     """Writes every sensor of the file to topic `assets`. Returns how many. Raises PlantFileError."""
     rows = list(sensors(plant_file))
     header = frame_header(SchemaRegistry(settings.registry, settings.schema_cache).wait_for_id(ASSETS))
-    producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
+    producer = Producer({**connection(settings), "enable.idempotence": True})
     for row in rows:
         body = BytesIO()
         fastavro.schemaless_writer(body, parsed_schema(ASSETS), row | {"updated_at": now_ms})

@@ -13,6 +13,7 @@ import httpx
 import typer
 from confluent_kafka import KafkaException
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.rights import COMPONENTS
 from fieldstream_schemas.sealing import SealError
 from fieldstream_schemas.topics import TOPICS
 
@@ -43,10 +44,12 @@ from fieldstream_central.superset import cli as superset
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 schemas = typer.Typer(no_args_is_help=True, help="Avro schemas and the registry.")
 jobs = typer.Typer(no_args_is_help=True, help="The stream jobs on the Flink cluster.")
+rights = typer.Typer(no_args_is_help=True, help="Who may do what in Kafka.")
 assets = typer.Typer(no_args_is_help=True, help="The asset registry.")
 maintenance = typer.Typer(no_args_is_help=True, help="Planned work, in which detection is silent.")
 app.add_typer(schemas, name="schemas")
 app.add_typer(jobs, name="jobs")
+app.add_typer(rights, name="rights")
 app.add_typer(assets, name="assets")
 app.add_typer(maintenance, name="maintenance")
 app.add_typer(store.app, name="store")
@@ -112,6 +115,19 @@ def check(
         refused |= bool(problems)
         print(f"{name}: {'compatible' if not problems else 'INCOMPATIBLE: ' + '; '.join(problems)}")
     raise typer.Exit(1 if refused else 0)
+
+
+@rights.command("grant")
+def grant_rights(
+    principal: Annotated[str, typer.Argument(help="common name of a certificate, e.g. gateway-hall-1")],
+    component: Annotated[str, typer.Argument(help=f"what it is: {', '.join(COMPONENTS)}")],
+) -> None:
+    """Give a principal a component's rights in Kafka. What it has already stays."""
+    from fieldstream_central.kafka_access import grant
+
+    if component not in COMPONENTS:
+        raise typer.BadParameter(f"unknown component {component}; there are {', '.join(COMPONENTS)}")
+    print(f"{principal}: {grant(load_settings(), principal, COMPONENTS[component])} rights of {component}")
 
 
 @assets.command("load")

@@ -13,6 +13,7 @@ from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.topics import MAINTENANCE
 
 from fieldstream_central.detect.config import Maintenance
+from fieldstream_central.kafka_access import Properties, connection
 from fieldstream_central.settings import Settings
 
 POLL_EVERY_S = 2.0
@@ -28,10 +29,10 @@ class MaintenanceError(Exception):
 class MaintenanceFeed:
     """All planned work, followed as it changes. `undecodable` counts entries that could not be read."""
 
-    def __init__(self, kafka: str, registry: SchemaRegistry) -> None:
+    def __init__(self, kafka: Properties, registry: SchemaRegistry) -> None:
         self._reader = RecordReader(registry, MAINTENANCE)
         self._consumer = Consumer({
-            "bootstrap.servers": kafka, "group.id": "fieldstream-maintenance", "enable.auto.commit": False,
+            **kafka, "group.id": "fieldstream-maintenance", "enable.auto.commit": False,
             "auto.offset.reset": "earliest", "log_level": 0,
         })  # fmt: skip
         self._consumer.assign([TopicPartition(MAINTENANCE.name, 0, 0)])
@@ -100,7 +101,7 @@ def announce(
         registry = SchemaRegistry(settings.registry, settings.schema_cache)
         registry.wait_for_id(MAINTENANCE)
         body = framed(registry, MAINTENANCE, record | {"maintenance_id": maintenance_id, "note": note, "who": who})
-    producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
+    producer = Producer({**connection(settings), "enable.idempotence": True})
     producer.produce(MAINTENANCE.name, body, maintenance_id)
     if producer.flush(30):
         raise MaintenanceError(f"Kafka at {settings.kafka} did not confirm it within 30 s: is the stack up?")

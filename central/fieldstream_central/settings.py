@@ -44,6 +44,9 @@ class Settings:
     listen: str = "127.0.0.1"
     mqtt: str = "mqtt://127.0.0.1:1883"  # where gateways listen; dead letters are replayed to it
     kafka: str = "127.0.0.1:9092"
+    tls_ca_file: Path | None = None  # authorities that sign the certificates of all parts (PEM); see certificate.py
+    tls_cert_file: Path | None = None  # our own; its common name is who we are, in Kafka and to whatever we ask
+    tls_key_file: Path | None = None
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
     schema_cache: Path = Path("var/schemas")
     flink: str = "http://127.0.0.1:8082"  # empty: each job runs in a cluster of its own, which knows its checkpoints

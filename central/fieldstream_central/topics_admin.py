@@ -5,13 +5,14 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from fieldstream_schemas.registry import SchemaRegistry
 from fieldstream_schemas.topics import TOPICS
 
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 
 
 def kafka_answers(settings: Settings) -> bool:
     """Whether the cluster answers a client within two seconds."""
     try:
-        AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}).list_topics(timeout=2)
+        AdminClient({**connection(settings), "log_level": 0}).list_topics(timeout=2)
     except KafkaException:
         return False
     return True
@@ -19,7 +20,7 @@ def kafka_answers(settings: Settings) -> bool:
 
 def create_topics(settings: Settings, *, replication: int = 1) -> list[str]:
     """Creates the topics that are missing. Returns their names. Raises KafkaException if Kafka refuses."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    admin = AdminClient(connection(settings))
     wanted = [
         NewTopic(
             topic.name,

@@ -16,10 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 # Program -> the modules that declare what it shows.
 PROGRAMS = {
-    "loader": ("store.loader_metrics", "store.watch"),
-    "jobs": ("stream.keeper", "stream.group_lag"),
-    "api": ("serve.api.access", "serve.api.errors", "alarms.log"),
-    "alerter": ("notify.feed", "notify.alertmanager", "notify.receiver", "notify.alerter", "alarms.log"),
+    "loader": ("store.loader_metrics", "store.watch", "certificate"),
+    "jobs": ("stream.keeper", "stream.group_lag", "certificate"),
+    "api": ("serve.api.access", "serve.api.errors", "alarms.log", "certificate"),
+    "alerter": (
+        "notify.feed",
+        "notify.alertmanager",
+        "notify.receiver",
+        "notify.alerter",
+        "alarms.log",
+        "certificate",
+    ),
 }
 # What has no child yet says nothing of its labels.
 _LABELS = {f"fieldstream_gateway_mqtt_{what}_total": {"broker"} for what in ("connects", "disconnects")}

@@ -4,8 +4,10 @@ PYTHONPATH=deploy .venv/bin/python -m declared.write [--check]
 """
 
 import sys
+from collections.abc import Iterable
 
 import yaml
+from fieldstream_schemas.rights import COMPONENTS, Component, rights
 from fieldstream_schemas.topics import TOPICS
 from local.layout import DEFAULT_PORTS, ROOT
 
@@ -14,7 +16,9 @@ from declared.tiers import SCALED, STATE_BYTES_PER_SENSOR, TIERS
 
 CHART = ROOT / "deploy" / "kubernetes" / "fieldstream"
 CAPACITY = ROOT / "docs" / "capacity.md"
+SECURITY = ROOT / "docs" / "security.md"
 BEGIN, END = "<!-- tiers: made by declared.write -->\n", "<!-- end -->\n"
+BEGIN_RIGHTS = "<!-- rights: made by declared.write -->\n"
 NOTE = "# Made by `python -m declared.write`; a test compares.\n"
 
 
@@ -27,18 +31,56 @@ def files() -> dict[str, str]:
         made[f"{chart}/tiers/{tier.name}.yaml"] = head + yaml.safe_dump(tier.values(), sort_keys=False)
     made |= {path: NOTE + text for path, text in compose.files().items()}
     made["docs/metrics.md"] = metrics.text()
-    before, _, rest = CAPACITY.read_text().partition(BEGIN)
-    made[str(CAPACITY.relative_to(ROOT))] = before + BEGIN + table() + END + rest.partition(END)[2]
+    for page, begin, text in (CAPACITY, BEGIN, table()), (SECURITY, BEGIN_RIGHTS, rights_table()):
+        before, _, rest = page.read_text().partition(begin)
+        made[str(page.relative_to(ROOT))] = before + begin + text + END + rest.partition(END)[2]
     return made
 
 
 def declared() -> dict[str, object]:
-    """Topics and ports, as the chart reads them."""
+    """Topics, ports and a gateway's rights, as the chart reads them."""
     topics = [
         {"name": topic.name, "partitions": topic.partitions, "scaled": topic in SCALED, "config": topic.config}
         for topic in TOPICS.values()
     ]
-    return {"topics": topics, "ports": DEFAULT_PORTS}
+    return {"topics": topics, "ports": DEFAULT_PORTS, "gatewayRights": strimzi_acls(COMPONENTS["gateway"])}
+
+
+def strimzi_acls(component: Component) -> list[dict[str, object]]:
+    """A component's rights as a KafkaUser of Strimzi has them."""
+    return [
+        {
+            "resource": {
+                "type": right.resource,
+                "name": right.name,
+                "patternType": "prefix" if right.prefixed else "literal",
+            },
+            "operations": list(right.operations),
+        }
+        for right in rights(component)
+    ]
+
+
+def rights_table() -> str:
+    """Every component's rights in Kafka as a table."""
+    rows = ["| component | may read | may write | groups | more |", "|---" * 5 + "|"]
+    for one in COMPONENTS.values():
+        more = [f"sees the lag of {_code(one.watched_groups)}"] if one.watched_groups else []
+        more += (
+            [f"creates {'every topic' if set(one.creates) == set(TOPICS) else _code(one.creates)}"]
+            if one.creates
+            else []
+        )
+        more += [f"writes {_code(one.rehearses)}"] if one.rehearses else []
+        more += [f"deletes {_code(one.deletes)}"] if one.deletes else []
+        cells = [_code(topic.name for topic in topics) or "-" for topics in (one.reads, one.writes)]
+        cells += [_code(one.groups) or "-", "; ".join(more) or "-"]
+        rows.append(f"| **{one.name}**: {one.does} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def table() -> str:

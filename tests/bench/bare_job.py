@@ -43,7 +43,7 @@ def main() -> None:
     table_env.execute_sql(SINK.format(columns=COLUMNS[form]))
     result = table_env.execute_sql(f"INSERT INTO nowhere SELECT * FROM readings_raw WHERE {FILTER[form]}")
     job_id = str(result.get_job_client().get_job_id())
-    cluster = Cluster(settings.flink)
+    cluster = Cluster(settings)
     while cluster.running("bare"):
         time.sleep(0.2)
     print(records_in_topic(settings) / cluster.running_seconds(job_id))

@@ -50,7 +50,7 @@ def wait_stored(world: World, load: Load, timeout_s: float = 600) -> float:
 def stop_jobs(world: World) -> None:
     """Cancels both jobs and keeps them from coming back."""
     world.supervisor.stop("jobs")
-    cluster = Cluster(world.layout.url("flink"))
+    cluster = Cluster(world.settings)
     for name in JOBS:
         if job := cluster.running(name):
             cluster.cancel(job)
@@ -98,7 +98,7 @@ def drain(world: World, gateway_id: str, devices: int, readings: int) -> dict[st
     rate = (load.sent - first_stored) / (wait_stored(world, load) - first_at)
     used = {name: (seconds - before[name]) / load.sent * 1e6 for name, seconds in cpu_seconds(world).items()}
     written = {topic: (size - before_bytes[topic]) / load.sent for topic, size in kafka_bytes(world).items()}
-    cluster = Cluster(world.layout.url("flink"))
+    cluster = Cluster(world.settings)
     time.sleep(12)  # a checkpoint that has seen all of it
     state = {name: cluster.state_bytes(str(cluster.running(name))) / devices for name in JOBS}
     [parts] = world.store.query(

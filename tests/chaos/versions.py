@@ -86,7 +86,7 @@ def upgrade(world: World, _chance: random.Random) -> None:
 def upgrade_to_one_more_column(world: World, _chance: random.Random) -> None:
     """The new version is rehearsed, and then runs, from the old one's state."""
     code = changed_copy(world.drill_folder / "code", ONE_MORE_COLUMN)
-    before = Cluster(world.settings.flink).running("pipeline")
+    before = Cluster(world.settings).running("pipeline")
     world.supervisor.stop("jobs")
     keeper = subprocess.Popen(command("jobs", "run"), env=environment(world, code))
     try:
@@ -95,18 +95,18 @@ def upgrade_to_one_more_column(world: World, _chance: random.Random) -> None:
         keeper.kill()
         keeper.wait()
         world.supervisor.start("jobs")
-    if done.returncode or Cluster(world.settings.flink).running("pipeline") in (before, None):
+    if done.returncode or Cluster(world.settings).running("pipeline") in (before, None):
         raise DrillError(f"the upgrade ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
 def upgrade_that_does_not_fit(world: World, _chance: random.Random) -> None:
     """It is refused with its reason, and the job that runs is the one that ran."""
     code = changed_copy(world.drill_folder / "code", ANOTHER_UID)
-    before = Cluster(world.settings.flink).running("pipeline")
+    before = Cluster(world.settings).running("pipeline")
     done = jobs_upgrade(world, code)
     if done.returncode == 0 or "Nothing was stopped" not in done.stderr:
         raise DrillError(f"the upgrade ended with {done.returncode}: {done.stderr[-2000:]}")
-    if Cluster(world.settings.flink).running("pipeline") != before:
+    if Cluster(world.settings).running("pipeline") != before:
         raise DrillError("the job was stopped for an upgrade that was refused")
 
 

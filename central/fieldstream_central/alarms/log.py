@@ -33,6 +33,7 @@ from fieldstream_central.alarms.life import (
     with_event,
     with_parent,
 )
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 
 _ANSWER_S = 10.0
@@ -71,7 +72,7 @@ class AlarmLog:
         self._ready = threading.Event()
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka,
+                **connection(settings),
                 "acks": "all",
                 "enable.idempotence": True,
                 "linger.ms": 0,
@@ -194,7 +195,7 @@ class AlarmLog:
     def _run(self) -> None:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.kafka,
+                **connection(self._settings),
                 "group.id": f"fieldstream-alarms-{uuid.uuid4()}",  # never committed: everybody reads everything
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 50,

@@ -10,6 +10,7 @@ from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.topics import AUDIT_LOG
 
 from fieldstream_central.audit_log.chain import Head, Stored
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 
 _ANSWER_S = 5.0
@@ -56,7 +57,7 @@ class AuditLog:
 
         if self._producer is None:
             self._producer = Producer({
-                "bootstrap.servers": self._settings.kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 0,
+                **connection(self._settings), "acks": "all", "enable.idempotence": True, "linger.ms": 0,
                 "delivery.timeout.ms": int(_ANSWER_S * 1000), "log_level": 0,
             })  # fmt: skip
         try:
@@ -86,7 +87,7 @@ class AuditLog:
     def _end(self) -> int:
         if self._consumer is None:
             self._consumer = Consumer({
-                "bootstrap.servers": self._settings.kafka, "group.id": "fieldstream-audit-log", "log_level": 0,
+                **connection(self._settings), "group.id": "fieldstream-audit-log", "log_level": 0,
                 "enable.auto.commit": False, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 50,
             })  # fmt: skip
         deadline = time.monotonic() + _ANSWER_S

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from fieldstream_central.certificate import scheme
 from fieldstream_central.doctor.finding import Check, Finding
-from fieldstream_central.doctor.outside import TIMEOUT_S
+from fieldstream_central.doctor.outside import TIMEOUT_S, ask
 from fieldstream_central.notify.config import load_notify
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.audit import audit
@@ -36,7 +37,7 @@ WHERE received_at >= now64(3) - INTERVAL 15 MINUTE GROUP BY reason ORDER BY n DE
 
 def _metrics(settings: Settings, port: int) -> dict[tuple[str, str], float]:
     """What a program of ours exposes: the sample's name and its labels' values, joined by a blank."""
-    text = httpx.get(f"http://{settings.listen}:{port}/metrics", timeout=TIMEOUT_S).raise_for_status().text
+    text = ask(settings, f"{scheme(settings)}://{settings.listen}:{port}/metrics").text
     return {
         (sample.name, " ".join(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -76,7 +77,7 @@ def serving(settings: Settings) -> Iterator[Finding]:
     """API and console."""
     for name, url in (("api", f"{settings.api}/healthz"), ("console", settings.console)):
         try:
-            httpx.get(url, timeout=TIMEOUT_S, follow_redirects=True).raise_for_status()
+            ask(settings, url)
             yield Finding(name, f"answers at {url}")
         except httpx.HTTPError as error:
             yield Finding(

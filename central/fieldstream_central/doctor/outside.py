@@ -10,7 +10,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from fieldstream_schemas.registry import SchemaRegistry
 from fieldstream_schemas.topics import TOPICS
 
+from fieldstream_central.certificate import client_context
 from fieldstream_central.doctor.finding import Check, Finding
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.migrate import migrations
@@ -23,6 +25,12 @@ MANY_PARTS = 300  # ClickHouse slows inserts down at 1,000 in a partition
 TIMEOUT_S = 5.0
 
 
+def ask(settings: Settings, url: str) -> httpx.Response:
+    """The answer to a GET. Raises httpx.HTTPError: none came, or it says that something is wrong."""
+    asked = httpx.get(url, timeout=TIMEOUT_S, follow_redirects=True, verify=client_context(settings))
+    return asked.raise_for_status()
+
+
 def mqtt(settings: Settings) -> Iterator[Finding]:
     """Whether something listens at the broker's address."""
     url = urlsplit(settings.mqtt)
@@ -32,7 +40,7 @@ def mqtt(settings: Settings) -> Iterator[Finding]:
 
 def kafka(settings: Settings) -> Iterator[Finding]:
     """Every topic with its partitions and its retention, and every partition with a leader and all its replicas."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+    admin = AdminClient({**connection(settings), "log_level": 0})
     found = admin.list_topics(timeout=TIMEOUT_S)
     yield Finding("kafka", f"{len(found.brokers)} broker(s) at {settings.kafka}")
     for name, topic in TOPICS.items():
@@ -63,7 +71,7 @@ def registry(settings: Settings) -> Iterator[Finding]:
     """Each instance, and whether ours may follow what is registered. Programs go on with what is on disk."""
     for url in settings.registry:
         try:
-            httpx.get(f"{url}/subjects", timeout=TIMEOUT_S).raise_for_status()
+            ask(settings, f"{url}/subjects")
             yield Finding("registry", f"{url} answers")
         except httpx.HTTPError as error:
             remedy = "Start it. Until then programs go on with the schemas that they have on disk."
@@ -82,7 +90,7 @@ def registry(settings: Settings) -> Iterator[Finding]:
 
 def flink(settings: Settings) -> Iterator[Finding]:
     """Both jobs, and how old the checkpoint is from which each would go on."""
-    cluster = Cluster(settings.flink)
+    cluster = Cluster(settings)
     for name in JOBS:
         job_id = cluster.running(name)
         if hold_file(settings, name).exists():
@@ -139,9 +147,9 @@ def disks(settings: Settings) -> Iterator[Finding]:
 
 def prometheus(settings: Settings) -> Iterator[Finding]:
     """Whether it runs, and what it is alarmed about."""
-    httpx.get(f"{settings.prometheus}/-/ready", timeout=TIMEOUT_S).raise_for_status()
+    ask(settings, f"{settings.prometheus}/-/ready")
     yield Finding("prometheus", f"ready at {settings.prometheus}")
-    for alert in httpx.get(f"{settings.prometheus}/api/v1/alerts", timeout=TIMEOUT_S).json()["data"]["alerts"]:
+    for alert in ask(settings, f"{settings.prometheus}/api/v1/alerts").json()["data"]["alerts"]:
         notes = alert["annotations"]
         if alert["state"] == "firing" and alert["labels"]["alertname"] != "FieldstreamWatchdog":
             yield Finding("prometheus", f"alarm: {notes['summary']}", notes.get("description", "See its runbook."))
@@ -149,7 +157,7 @@ def prometheus(settings: Settings) -> Iterator[Finding]:
 
 def alertmanager(settings: Settings) -> Iterator[Finding]:
     """Whether it would send."""
-    httpx.get(f"{settings.alertmanager}/-/ready", timeout=TIMEOUT_S).raise_for_status()
+    ask(settings, f"{settings.alertmanager}/-/ready")
     yield Finding("alertmanager", f"ready at {settings.alertmanager}")
 
 

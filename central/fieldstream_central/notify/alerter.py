@@ -53,7 +53,7 @@ class Alerter:
         self._config = load_notify(settings.notify_file)
         self._alarms = AlarmLog(settings)
         self._ledger = Ledger(settings.notify_ledger)
-        self._alertmanager = Alertmanager(settings.alertmanager)
+        self._alertmanager = Alertmanager(settings)
         self._silences = Silences(self._alertmanager.http)
         self._feed, self._incidents, self._watch = Feed(settings), Incidents(), GatewayWatch()
         self._notices = Notices()
@@ -72,7 +72,7 @@ class Alerter:
 
     def run(self) -> None:
         """Goes on until the process is stopped."""
-        serve_in_thread(make_app(self._receivers), self._settings.listen, self._settings.alerter_metrics_port)
+        serve_in_thread(make_app(self._receivers), self._settings)
         self._alarms.start()
         self._feed.start()
         while True:

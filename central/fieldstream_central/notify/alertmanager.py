@@ -7,6 +7,9 @@ from typing import Any
 import httpx
 from prometheus_client import Counter
 
+from fieldstream_central.certificate import client_context
+from fieldstream_central.settings import Settings
+
 BACKOFF_S = (0.5, 1, 2, 5, 10)
 log = logging.getLogger("fieldstream.alerter")
 
@@ -16,8 +19,8 @@ POSTS = Counter("fieldstream_alerter_posts_total", "Posts to Alertmanager", ["re
 class Alertmanager:
     """One Alertmanager, by its API."""
 
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=5)
+    def __init__(self, settings: Settings) -> None:
+        self.http = httpx.Client(base_url=settings.alertmanager, timeout=5, verify=client_context(settings))
         self._up_since = ""
 
     def post(self, alerts: list[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from fieldstream_central.alarms.log import AlarmLog
+from fieldstream_central.certificate import client_context, scheme
 from fieldstream_central.notify.config import NotifyError, load_notify
 from fieldstream_central.notify.links import link_key
 from fieldstream_central.notify.message import Links, Message, Messages
@@ -89,7 +90,7 @@ def test(receiver: Annotated[str, typer.Option(help="whom; default: who is told 
     if name not in config.receivers:
         raise NotifyError(f"there is no receiver {name!r}; there are {', '.join(config.receivers)}")
     typer.echo(f"1. settings: {name} is told by {_channels(settings, name)}")
-    with httpx.Client(base_url=settings.alertmanager, timeout=5) as alertmanager:
+    with httpx.Client(base_url=settings.alertmanager, timeout=5, verify=client_context(settings)) as alertmanager:
         version = alertmanager.get("/api/v2/status").raise_for_status().json()["versionInfo"]["version"]
         typer.echo(f"2. Alertmanager {version} answers at {settings.alertmanager}")
         incident = f"test-{uuid.uuid4().hex[:12]}"
@@ -162,10 +163,10 @@ def _channels(settings: Settings, name: str) -> str:
 
 def _outcome(settings: Settings, incident: str, told: Callable[[str], bool]) -> str:
     """What the alerter says of the message. Raises NotifyError when nothing has come."""
-    url = f"http://127.0.0.1:{settings.alerter_metrics_port}/notify/outcome/{incident}"
+    url = f"{scheme(settings)}://127.0.0.1:{settings.alerter_metrics_port}/notify/outcome/{incident}"
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        text = str(httpx.get(url, timeout=5).raise_for_status().json()["outcome"])
+        text = str(httpx.get(url, timeout=5, verify=client_context(settings)).raise_for_status().json()["outcome"])
         if told(text) or "FAILED" in text:
             return text
         time.sleep(0.2)

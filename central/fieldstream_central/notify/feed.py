@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from fieldstream_central.alarms.incidents import Step
 from fieldstream_central.alarms.log import read_to
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 
 _HEARTBEATS_MS = 3600 * 1000
@@ -29,14 +30,14 @@ class Feed:
         self._readers = {topic.name: RecordReader(self._registry, topic) for topic in (ANOMALIES, GATEWAYS)}
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.kafka,
+                **connection(settings),
                 "group.id": "fieldstream-alerter",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 50,
             }
         )
-        self._producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True, "linger.ms": 0})
+        self._producer = Producer({**connection(settings), "enable.idempotence": True, "linger.ms": 0})
         self._committed: dict[int, int] = {}
         self._ends: dict[tuple[str, int], int] = {}
         self._uncommitted = False

@@ -22,16 +22,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
 from fieldstream_central.alarms.incidents import incident_of
 from fieldstream_central.alarms.life import ASIDE, Alarm, rank
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
+from fieldstream_central.certificate import uvicorn_tls
 from fieldstream_central.notify.channels import ChannelError, channel_names, send
 from fieldstream_central.notify.config import NotifyConfig, NotifyError
 from fieldstream_central.notify.ledger import Ledger
 from fieldstream_central.notify.message import Message, Messages
 from fieldstream_central.notify.render import Renderer
+from fieldstream_central.settings import Settings
 
 HEARTBEAT = "heartbeat"
 TEST = "FieldstreamTest"
 _LOG_BEHIND_S = 3.0
 _AT_ONCE = 32
+
 log = logging.getLogger("fieldstream.notify")
 
 SENT = Counter("fieldstream_notifications_sent_total", "Messages sent", ["receiver", "status"])
@@ -193,7 +196,14 @@ def make_app(receivers: Receivers) -> FastAPI:
     return app
 
 
-def serve_in_thread(app: FastAPI, host: str, port: int) -> None:
-    """Serves until the process ends."""
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
+def serve_in_thread(app: FastAPI, settings: Settings) -> None:
+    """Serves until the process ends; with a certificate in the settings only to those that show one."""
+    config = uvicorn.Config(
+        app,
+        host=settings.listen,
+        port=settings.alerter_metrics_port,
+        log_level="warning",
+        access_log=False,
+        **uvicorn_tls(settings, ask_clients=True),
+    )
     threading.Thread(target=uvicorn.Server(config).run, name="notify", daemon=True).start()

@@ -18,6 +18,7 @@ from fieldstream_schemas.framed import framed
 from fieldstream_schemas.registry import SchemaRegistry
 from fieldstream_schemas.topics import FORGET, READINGS_CLEAN, READINGS_RAW
 
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.privacy.held import letters_naming
 from fieldstream_central.privacy.keyring import Keyring, exclusive
 from fieldstream_central.privacy.names import letter, person, pseudonyms
@@ -74,7 +75,7 @@ def _announce(settings: Settings, request: _Request) -> None:
         if error is not None:
             failures.append(str(error))
 
-    producer = Producer({"bootstrap.servers": settings.kafka, "acks": "all", "enable.idempotence": True})
+    producer = Producer({**connection(settings), "acks": "all", "enable.idempotence": True})
     producer.produce(FORGET.name, framed(registry, FORGET, record), request.request_id, on_delivery=delivered)
     if producer.flush(30) or failures:
         why = failures[:1] or "no answer"

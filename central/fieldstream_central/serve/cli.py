@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from fieldstream_central.certificate import uvicorn_tls
 from fieldstream_central.settings import load_settings
 
 Host = Annotated[str, typer.Option(help="address to listen on")]
@@ -24,7 +25,9 @@ def api(
 
         typer.echo(page(), nl=False)
         return
-    uvicorn.run(create_app(load_settings()), host=host, port=port, access_log=False, log_level="info")
+    settings = load_settings()
+    tls = uvicorn_tls(settings, ask_clients=False)
+    uvicorn.run(create_app(settings), host=host, port=port, access_log=False, log_level="info", **tls)
 
 
 def console(host: Host = "127.0.0.1", port: int = 8080) -> None:

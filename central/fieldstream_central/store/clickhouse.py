@@ -7,8 +7,10 @@ ClickHouseError
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -73,12 +75,20 @@ def refusal(headers: Mapping[str, str], body: bytes) -> RefusedError:
     return RefusedError(int(code or (found.group(1) if found else 0)), text or "no reason given")
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Believes whom this machine believes, or the authorities in the file that SSL_CERT_FILE names."""
+    return ssl.create_default_context()
+
+
 class ClickHouse:
     """One connection pool to one server. Every call raises RefusedError or UnreachableError."""
 
     def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=False)
+        self._http = httpx.Client(
+            base_url=url, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=False, verify=_trusted()
+        )
 
     def __enter__(self) -> "ClickHouse":
         return self

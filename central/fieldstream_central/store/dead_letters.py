@@ -24,6 +24,7 @@ from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.sealing import SealError
 from fieldstream_schemas.topics import READINGS_RAW, TOPICS
 
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.privacy.keyring import KeyringError
 from fieldstream_central.privacy.names import Opener
 from fieldstream_central.settings import Settings
@@ -135,7 +136,7 @@ class Replayer:
 
     @cached_property
     def _producer(self) -> Producer:
-        return Producer({"bootstrap.servers": self._settings.kafka, "acks": "all", "enable.idempotence": True})
+        return Producer({**connection(self._settings), "acks": "all", "enable.idempotence": True})
 
     def replay(self, letter: Letter) -> str:
         """Returns where it went, once that place has confirmed it."""

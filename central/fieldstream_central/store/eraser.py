@@ -16,6 +16,7 @@ from fieldstream_schemas.framed import RecordReader
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.topics import FORGET
 
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouse, quoted
 from fieldstream_central.store.repair import UpkeepLoop
@@ -40,7 +41,7 @@ class Eraser:
             ("_local", f" ON CLUSTER '{settings.clickhouse_cluster}'") if settings.clickhouse_cluster else ("", "")
         )
         self._consumer = Consumer({
-            "bootstrap.servers": settings.kafka, "group.id": "fieldstream-eraser", "enable.auto.commit": False,
+            **connection(settings), "group.id": "fieldstream-eraser", "enable.auto.commit": False,
             "auto.offset.reset": "earliest", "log_level": 0,
         })  # fmt: skip
         self._consumer.assign([TopicPartition(FORGET.name, 0, 0)])

@@ -15,8 +15,9 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.sealing import Seal
 from fieldstream_schemas.topics import DEAD_LETTERS
-from prometheus_client import start_http_server
 
+from fieldstream_central.certificate import show_metrics
+from fieldstream_central.kafka_access import Properties, connection
 from fieldstream_central.settings import Settings, load_settings
 from fieldstream_central.store import loader_metrics as metrics
 from fieldstream_central.store.blocks import TABLES, Record
@@ -38,10 +39,10 @@ BATCH_WAIT_S = 0.5
 _LAG_EVERY_S = 2.0
 
 
-def consumer_config(kafka: str, group: str = GROUP) -> dict[str, object]:
-    """Settings of the loader's consumer."""
+def consumer_config(kafka: Properties, group: str) -> dict[str, object]:
+    """Settings of the loader's consumer; `kafka` as kafka_access.connection returns it."""
     return {
-        "bootstrap.servers": kafka,
+        **kafka,
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
@@ -64,10 +65,12 @@ class Loader:
         self._waiting = False
         self._registry = SchemaRegistry(settings.registry, settings.schema_cache)
         self._clickhouse = ClickHouse(settings.clickhouse)
-        self._consumer = Consumer(consumer_config(settings.kafka, group))
+        self._consumer = Consumer(consumer_config(connection(settings), group))
         self._inserter = Inserter(self._clickhouse, self._registry, self._wait, metrics.RETRIES.inc)
         public_key = settings.letter_public_key_file
-        self._dead_letters = DeadLetterWriter(settings.kafka, self._registry, Seal(public_key) if public_key else None)
+        self._dead_letters = DeadLetterWriter(
+            connection(settings), self._registry, Seal(public_key) if public_key else None
+        )
         self._locker = LetterLocker(settings.pseudonym_key_file, self._registry)
         self._lags = {topic: LagMeter() for topic in TABLES}
         self._lag_due = 0.0
@@ -215,7 +218,7 @@ def _bytes(key: str | bytes | None) -> bytes | None:
 
 def serve(settings: Settings) -> None:
     """The loader, its metrics and the repair of late windows, until SIGTERM or SIGINT."""
-    start_http_server(settings.loader_metrics_port, addr=settings.listen)
+    show_metrics(settings, settings.loader_metrics_port)
     loader = Loader(settings)
     loops = [*upkeep(settings.clickhouse), erasure(settings)]
 

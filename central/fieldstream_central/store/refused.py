@@ -12,6 +12,7 @@ from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_head
 from fieldstream_schemas.sealing import Seal
 from fieldstream_schemas.topics import DEAD_LETTERS, parsed_schema
 
+from fieldstream_central.kafka_access import Properties
 from fieldstream_central.store.inserting import Refusal
 
 log = logging.getLogger("fieldstream.loader")
@@ -22,12 +23,10 @@ _PAYLOAD_BYTES = 64 << 10
 class DeadLetterWriter:
     """Writes refusals to topic dead-letters and waits until Kafka has them."""
 
-    def __init__(self, kafka: str, registry: SchemaRegistry, seal: Seal | None = None) -> None:
+    def __init__(self, kafka: Properties, registry: SchemaRegistry, seal: Seal | None = None) -> None:
         self._registry = registry
         self._seal = seal
-        self._producer = Producer(
-            {"bootstrap.servers": kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 5}
-        )
+        self._producer = Producer({**kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 5})
 
     def write(self, refusals: list[Refusal]) -> None:
         """Hands over all refusals. Raises KafkaException or RegistryError when that cannot be done now."""

@@ -9,6 +9,7 @@ import httpx
 from fieldstream_schemas.registry import SchemaRegistry
 from fieldstream_schemas.topics import ANOMALIES, DEAD_LETTERS, READINGS_CLEAN, WINDOWS
 
+from fieldstream_central.certificate import client_context
 from fieldstream_central.settings import Settings
 
 WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
@@ -124,8 +125,8 @@ def _newest_metadata(settings: Settings, name: str) -> Path | None:
 class Cluster:
     """The cluster's REST interface. Methods raise httpx.HTTPError when it does not answer."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=10.0)
+    def __init__(self, settings: Settings) -> None:
+        self._http = httpx.Client(base_url=settings.flink, timeout=10.0, verify=client_context(settings))
 
     def jobs(self) -> list[dict[str, Any]]:
         """Overview of all jobs: jid, name, state, start-time."""

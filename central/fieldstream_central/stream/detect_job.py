@@ -91,7 +91,7 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
         self._parts = runtime_context.get_map_state(descriptor)
         self._live: OrderedDict[str, CohortDetection] = OrderedDict()
         self._registry = SchemaRegistry(self._urls, self._cache)
-        self._maintenance = MaintenanceFeed(self._kafka, self._registry)
+        self._maintenance = MaintenanceFeed({"bootstrap.servers": self._kafka}, self._registry)
         self._planned = self._config.maintenance
         self._follow_maintenance(wait_s=FIRST_POLL_S)
         self._writers: dict[int, Any] = {}

@@ -12,8 +12,10 @@ import time
 import httpx
 from confluent_kafka.admin import AdminClient
 from fieldstream_schemas.topics import ANOMALIES, READINGS_RAW, WINDOWS
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge
 
+from fieldstream_central.certificate import show_metrics
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import Cluster, checkpoint_age_s, hold_file, latest_checkpoint
 from fieldstream_central.stream.group_lag import GroupLag
@@ -49,8 +51,8 @@ class Keeper:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._cluster = Cluster(settings.flink)
-        admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+        self._cluster = Cluster(settings)
+        admin = AdminClient({**connection(settings), "log_level": 0})
         self._lags = [GroupLag(admin, hop, topic, f"fieldstream-{hop}") for hop, topic in READ_BY.items()]
         self._submitting: dict[str, subprocess.Popen[bytes]] = {}
         self._tries = dict.fromkeys(JOBS, 0)  # submissions since the job last ran
@@ -58,7 +60,7 @@ class Keeper:
 
     def run(self) -> None:
         """Goes on until the process is stopped."""
-        start_http_server(self._settings.jobs_metrics_port, self._settings.listen)
+        show_metrics(self._settings, self._settings.jobs_metrics_port)
         reachable = True
         while True:
             for lag in self._lags:

@@ -16,7 +16,7 @@ START_TIMEOUT_S = 300.0
 
 def status(settings: Settings) -> list[dict[str, Any]]:
     """One row per job: job, state, since, checkpoint."""
-    cluster = Cluster(settings.flink)
+    cluster = Cluster(settings)
     known = {job["name"]: job for job in sorted(cluster.jobs(), key=lambda job: job["start-time"])}
     rows = []
     for name in JOBS:
@@ -36,7 +36,7 @@ def status(settings: Settings) -> list[dict[str, Any]]:
 
 def stop(settings: Settings, name: str) -> str:
     """Stops a job with a savepoint. Returns the savepoint's URI. Raises JobError."""
-    cluster = Cluster(settings.flink)
+    cluster = Cluster(settings)
     job_id = running_id(cluster, name)
     hold = hold_file(settings, name)
     hold.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def deploy(settings: Settings, name: str) -> None:
     """Lets the keeper start the job and waits until it runs. Raises JobError."""
     require_known(name)
     hold_file(settings, name).unlink(missing_ok=True)
-    cluster = Cluster(settings.flink)
+    cluster = Cluster(settings)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):
         if time.monotonic() > deadline:
@@ -66,7 +66,7 @@ def upgrade(settings: Settings, name: str) -> str:
     The new version's plan is made and rehearsed on the running one's state first: what does not fit is refused before
     anything stops. Raises JobError.
     """
-    job_id = running_id(Cluster(settings.flink), name)
+    job_id = running_id(Cluster(settings), name)
     command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--plan-only"]
     planned = subprocess.run(command, capture_output=True, text=True, check=False)
     if planned.returncode:

@@ -15,11 +15,12 @@ from urllib.parse import urlparse
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from fieldstream_schemas.rights import REHEARSAL
 
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_folder
 
-TOPIC = "upgrade-rehearsal"
 SUFFIX = "-rehearsal"
 START_TIMEOUT_S = 300.0
 STEADY_S = 12.0  # longer than a window: by then each task, and Python's packed state, has met a row
@@ -36,19 +37,19 @@ def redirected(statement: str) -> str:
     """A table definition, with its topic replaced if it is one that is written to."""
     if "scan.startup.mode" in statement:
         return statement
-    return re.sub(r"'topic' = '[^']*'", f"'topic' = '{TOPIC}'", statement)
+    return re.sub(r"'topic' = '[^']*'", f"'topic' = '{REHEARSAL}'", statement)
 
 
 def rehearse(settings: Settings, name: str, job_id: str) -> None:
     """Runs the installed version of a job on a savepoint of the running one. Raises JobError: it does not fit."""
-    cluster = Cluster(settings.flink)
+    cluster = Cluster(settings)
     if cluster.free_slots() < settings.parallelism:
         raise JobError(
             f"a rehearsal of {name} needs {settings.parallelism} free task slots; add a TaskManager, or wait until "
             "another upgrade has ended. Nothing was stopped."
         )
     savepoint = cluster.savepoint(job_id, checkpoint_folder(settings, name) / "savepoints")
-    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    admin = AdminClient(connection(settings))
     _create_topic(admin)
     try:
         command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, savepoint, "--rehearsal"]
@@ -60,13 +61,15 @@ def rehearse(settings: Settings, name: str, job_id: str) -> None:
         for job in cluster.jobs():
             if job["name"] == name + SUFFIX and job["state"] not in ("FAILED", "CANCELED", "FINISHED"):
                 cluster.cancel(job["jid"])
-        admin.delete_topics([TOPIC])
+        admin.delete_topics([REHEARSAL])
         shutil.rmtree(Path(urlparse(savepoint).path), ignore_errors=True)
 
 
 def _create_topic(admin: AdminClient) -> None:
     try:
-        admin.create_topics([NewTopic(TOPIC, num_partitions=1, config={"retention.ms": "60000"})])[TOPIC].result()
+        admin.create_topics([NewTopic(REHEARSAL, num_partitions=1, config={"retention.ms": "60000"})])[
+            REHEARSAL
+        ].result()
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise

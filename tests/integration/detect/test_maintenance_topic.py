@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fieldstream_central.detect.config import Maintenance
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.maintenance import MaintenanceError, MaintenanceFeed, announce
 from fieldstream_central.settings import Settings
 from fieldstream_schemas.registry import SchemaRegistry
@@ -20,7 +21,7 @@ def test_work_is_followed_as_it_is_announced_replaced_and_withdrawn(tmp_path: Pa
         first, second = Maintenance(1_000, 2_000, asset_id="pump-1"), Maintenance(1_000, 9_000, device_id="d")
         announce(settings, "bearing", first)
         Feed(kafka, ids).send_raw(MAINTENANCE, "spoilt", b"no avro")
-        feed = MaintenanceFeed(kafka, SchemaRegistry(settings.registry, settings.schema_cache))
+        feed = MaintenanceFeed(connection(settings), SchemaRegistry(settings.registry, settings.schema_cache))
         assert eventually(lambda: feed.poll(wait_s=0.5)) == (first,)
         announce(settings, "bearing", second)
         assert eventually(lambda: feed.poll(wait_s=0.5)) == (second,)

@@ -12,6 +12,7 @@ from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from pydantic import BaseModel, Field
 
 from fieldstream_central.detect.config import Maintenance
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.maintenance import MaintenanceError, MaintenanceFeed, announce
 from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
@@ -55,7 +56,7 @@ class WorkFeed:
         with self._lock:
             if self._feed is None:
                 registry = SchemaRegistry(self._settings.registry, self._settings.schema_cache)
-                self._feed = MaintenanceFeed(self._settings.kafka, registry)
+                self._feed = MaintenanceFeed(connection(self._settings), registry)
             return self._feed.records(timeout_s=3.0)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from fieldstream_central.certificate import client_context
 from fieldstream_central.serve.console.hops import QUERIES, Extras, Hop, hops
 from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
@@ -112,7 +113,7 @@ class Gatherer:
         self.board = Board()
         self.store = StoreReader(settings.clickhouse)
         self.settings = settings
-        self._http = httpx.AsyncClient(timeout=2.0, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=2.0, trust_env=False, verify=client_context(settings))
         self._due: dict[str, float] = {}
         self._figures: dict[str, float] = {}
 

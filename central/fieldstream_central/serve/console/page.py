@@ -12,6 +12,7 @@ import httpx
 from fastapi import Request
 from nicegui import Client, PageArguments, app, ui
 
+from fieldstream_central.certificate import client_context, uvicorn_tls
 from fieldstream_central.serve.api.recorder import CONSOLE_AGENT
 from fieldstream_central.serve.console import person, sign_in, texts
 from fieldstream_central.serve.console.alarm_page import AlarmPage
@@ -77,7 +78,13 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
     # Started by a test, NiceGUI would take itself for the thing tested and ask for its own test's port.
     os.environ.pop("PYTEST_CURRENT_TEST", None)
     gatherer = Gatherer(settings)
-    api = httpx.AsyncClient(base_url=settings.api, timeout=20.0, trust_env=False, headers={"User-Agent": CONSOLE_AGENT})
+    api = httpx.AsyncClient(
+        base_url=settings.api,
+        timeout=20.0,
+        trust_env=False,
+        headers={"User-Agent": CONSOLE_AGENT},
+        verify=client_context(settings),
+    )
     running: list[asyncio.Task[None]] = []
 
     async def start() -> None:
@@ -128,4 +135,5 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
         favicon=HERE / "favicon.svg",
         title=texts.TITLE,
         uvicorn_logging_level="warning",
+        **uvicorn_tls(settings, ask_clients=False),
     )
