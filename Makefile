@@ -2,10 +2,11 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 LOCAL := PYTHONPATH=deploy
+SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
-  bench-store bench-alarms pictures chaos chaos-nightly fuzz lint-deploy lock
+  bench-store bench-alarms pictures chaos chaos-nightly fuzz supply-chain sbom lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -90,9 +91,27 @@ chaos-nightly: install ## every drill, 20 storms, the sabotage of the oracle: ho
 fuzz: install ## ten million inputs over every decoder, a seed of the day (INPUTS=n, SEED=n): nightly
 	@cd tests && ../$(PY) -m fuzz.run --inputs $(or $(INPUTS),10000000) --seed $(or $(SEED),$$(date +%Y%m%d))
 
+supply-chain: ## static analysis and a search for secrets; AUDIT=1: known vulnerabilities too (asks the Internet)
+	@$(LOCAL) $(PYTHON) -m local.install --with-supply-chain
+	@$(SCANNERS)/bandit -q -r schemas edge firmware-sim central deploy -lll
+	@git ls-files -z | xargs -0 $(SCANNERS)/detect-secrets-hook --no-verify
+	@printf 'key = "AKIA%s"\n' IOSFODNN7ABCDEFG > var/supply-chain/planted.py
+	@! $(SCANNERS)/detect-secrets-hook --no-verify var/supply-chain/planted.py > /dev/null
+	@echo "nothing found; a planted secret is"
+	@[ -z "$(AUDIT)" ] || $(SCANNERS)/pip-audit --disable-pip --require-hashes -r constraints.txt
+
+sbom: ## what we ship, as CycloneDX: var/sbom/python.json, var/sbom/java.json
+	@$(LOCAL) $(PYTHON) -m local.install --with-supply-chain
+	@mkdir -p var/sbom
+	@$(SCANNERS)/cyclonedx-py environment $(PY) --output-reproducible --of JSON -o var/sbom/python.json
+	@mvn -q -B org.cyclonedx:cyclonedx-maven-plugin:2.9.1:makeBom -f deploy/local/pom.xml \
+	  -DoutputDirectory=$(CURDIR)/var/sbom -DoutputName=java -DoutputFormat=json
+
 lock: ## resolve the dependencies anew into constraints.txt
 	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --no-annotate --python-version 3.11 --no-emit-package fieldstream-schemas --no-emit-package fieldstream-edge \
 	  --no-emit-package fieldstream-sim --no-emit-package fieldstream-central requirements-dev.in -o constraints.txt
 	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --no-annotate --python-version 3.11 requirements-superset.in -o constraints-superset.txt
+	@.venv/bin/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --no-annotate --python-version 3.11 requirements-supply-chain.in -o constraints-supply-chain.txt

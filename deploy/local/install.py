@@ -62,6 +62,8 @@ def main() -> int:
     ]
     if "--with-superset" in sys.argv:
         steps.append(("Superset", lambda: [ROOT / "constraints-superset.txt"], install_superset))
+    if "--with-supply-chain" in sys.argv:
+        steps.append(("supply chain's tools", lambda: [ROOT / "constraints-supply-chain.txt"], install_supply_chain))
     try:
         if sys.version_info[:2] != (3, 11):
             raise InstallError(f"Python 3.11 is needed, this is {sys.version.split()[0]}. Set PYTHON=python3.11.")
@@ -145,11 +147,19 @@ def install_python() -> None:
 
 def install_superset() -> None:
     """Makes Superset's own environment: its dependencies do not go together with ours."""
-    venv = VAR / "superset" / "venv"
+    own_environment(VAR / "superset" / "venv", ROOT / "constraints-superset.txt")
+
+
+def install_supply_chain() -> None:
+    """Makes the scanners' own environment: what they need shall not be in the list of what we ship."""
+    own_environment(VAR / "supply-chain" / "venv", ROOT / "constraints-supply-chain.txt")
+
+
+def own_environment(venv: Path, constraints: Path) -> None:
+    """A virtual environment of its own, every package checked against its hash."""
     shutil.rmtree(venv, ignore_errors=True)
     run(sys.executable, "-m", "venv", "--without-pip", venv)
-    run(VENV / "bin/uv", "pip", "install", "-q", "--python", venv / "bin/python", "--require-hashes",
-        "-r", ROOT / "constraints-superset.txt")  # fmt: skip
+    run(VENV / "bin/uv", "pip", "install", "-q", "--python", venv / "bin/python", "--require-hashes", "-r", constraints)
 
 
 def install_distributions() -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 import uuid
-import xmlrpc.client
+import xmlrpc.client  # nosec B411
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any

@@ -78,6 +78,12 @@ def test_a_formula_is_text_in_csv(shift: Shift, hostile: list[str]) -> None:
     assert units == {"'" + TEXTS[3]}
 
 
+def test_a_caller_gets_the_rows_of_a_name_that_looks_like_sql(shift: Shift, hostile: list[str]) -> None:
+    for number, text in enumerate(TEXTS):
+        asked = {"device_id": f"{text} {number}", "metric": "temperature"}
+        assert len(shift.api("GET", "/readings", role="viewer", params=asked)["items"]) == 20
+
+
 def test_no_answer_may_be_framed_guessed_or_fed_by_others(shift: Shift) -> None:
     for url in (shift.settings.console, f"{shift.settings.api}/healthz", f"{shift.settings.api}/api/v1/alarms"):
         headers = httpx.get(url, timeout=30).headers
