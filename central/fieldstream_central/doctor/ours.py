@@ -88,10 +88,14 @@ def serving(settings: Settings) -> Iterator[Finding]:
 def secrets(settings: Settings) -> Iterator[Finding]:
     """Files with secrets that others may read, or that lack."""
     if not settings.pseudonym_key_file.exists():
-        remedy = "Put 32 random bytes there; the pipeline cannot start without it."
+        remedy = "openssl rand -hex 32 > FILE; the pipeline cannot start without it (docs/privacy.md)."
         yield Finding("secrets", f"{settings.pseudonym_key_file} is missing", remedy)
-    for path in (settings.pseudonym_key_file, settings.api_tokens_file, settings.link_key_file):
-        if path.exists() and path.stat().st_mode & 0o077:
+    if settings.letter_public_key_file is None:
+        remedy = "Set letter_public_key_file and letter_key_file: docs/privacy.md."
+        yield Finding("secrets", "dead letters keep what devices sent in plain", remedy)
+    keys = (settings.pseudonym_key_file, settings.letter_key_file, settings.signing_key_file, settings.link_key_file)
+    for path in (*keys, settings.api_tokens_file):
+        if path and path.exists() and path.stat().st_mode & 0o077:
             yield Finding("secrets", f"{path} may be read by others", f"chmod 600 {path}")
     yield Finding("secrets", "files looked at")
 

@@ -55,6 +55,9 @@ public final class Pseudonym extends ScalarFunction {
 
     private void read() throws IOException, GeneralSecurityException {
         lookedAt = System.nanoTime();
+        if (keyring != null && !Files.exists(file)) {
+            return; // away for a moment: the key that is known goes on
+        }
         FileTime now = Files.getLastModifiedTime(file);
         if (!now.equals(changed)) {
             keyring = new Keyring(file);
