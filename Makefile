@@ -89,6 +89,7 @@ chaos-nightly: install ## every drill, 20 storms, the sabotage of the oracle: ho
 	@.venv/bin/pytest -m slow tests/chaos
 
 fuzz: install ## ten million inputs over every decoder, a seed of the day (INPUTS=n, SEED=n): nightly
+	@cd tests && ../$(PY) -m fuzz.java $(or $(INPUTS),10000000) $(or $(SEED),$$(date +%Y%m%d))
 	@cd tests && ../$(PY) -m fuzz.run --inputs $(or $(INPUTS),10000000) --seed $(or $(SEED),$$(date +%Y%m%d))
 
 supply-chain: ## static analysis and a search for secrets; AUDIT=1: known vulnerabilities too (asks the Internet)

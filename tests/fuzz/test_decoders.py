@@ -12,6 +12,7 @@ from fieldstream_edge.payloads import senml
 from fieldstream_edge.payloads.decoded import Decoded, PayloadError
 from fieldstream_edge.payloads.json import decode_device, decode_metric
 from fuzz.engine import SLOW_S, Target, run
+from fuzz.java import fuzz_java
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,13 @@ def test_nothing_is_found_in_a_hundred_thousand_inputs() -> None:
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, summary["found"]) == (0, []), done.stdout
     assert summary["inputs"] >= 90_000
+
+
+def test_the_pipelines_decoder_gives_a_row_or_a_dead_letter(tmp_path: Path) -> None:
+    decoded = fuzz_java(tmp_path, inputs=100_000, seed=1)
+    assert decoded["found"] == ""
+    assert decoded["valid"] > 1000
+    assert decoded["valid"] + decoded["dead"] == 100_000
 
 
 @settings(max_examples=500, deadline=None)
@@ -65,7 +73,7 @@ def hanging(data: bytes) -> None:
 
 def hoarding(data: bytes, kept: list[bytes] = []) -> None:  # noqa: B006 - it is meant to keep
     if not kept:
-        kept.append(b"x" * 200_000_000)
+        kept.append(b"x" * 100_000_000)
 
 
 @pytest.mark.parametrize("call", [crashing, hanging, hoarding])
