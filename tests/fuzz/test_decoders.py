@@ -67,7 +67,7 @@ def crashing(data: bytes) -> None:
 
 def hanging(data: bytes) -> None:
     if len(data) > 10_000:
-        for _ in range(int(SLOW_S * 40_000_000)):
+        for _ in range(int(SLOW_S * 100_000_000)):
             pass
 
 
