@@ -17,10 +17,11 @@ from typing import Any
 
 from fieldstream_central.detect.asset_detection import AssetDetection
 from fieldstream_central.detect.config import DetectionConfig
+from fieldstream_central.detect.dataset import open_dataset
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.nab import replay_nab
 from fieldstream_central.detect.plots import plot_score
-from fieldstream_central.detect.replay import open_dataset, replay, sensors_of
+from fieldstream_central.detect.replay import replay, sensors_of
 from fieldstream_central.detect.score import Alarm, LabelledFault, Score, read_truth, score, sensor_days_of
 from fieldstream_sim.dataset import labelled_plant, write_dataset
 from fieldstream_sim.random_plant import Schedule

@@ -49,6 +49,7 @@ class AssetDetection:
         self._groups: list[Group] = []
         self._device_books: dict[str, EpisodeBook] = {}
         self._silent: dict[str, list[str]] = {}  # device -> its sensors in a standing silence
+        self._clocks_off: set[str] = set()  # sensors whose readings come at other moments than they used to
         self._pending: list[tuple[SeriesDetection, str, Finding, int]] = []
         self._pending_at: int | None = None
         self._next_gap: int | None = None
@@ -125,6 +126,8 @@ class AssetDetection:
         found, candidates = series.on_window(window)
         if found:
             steps += found
+        if self._clocks_off or series.clock is not None:
+            steps += self._clock(series, window)
         if candidates:
             self._pend(series, candidates, window.window_end)
             if len(self._series) == 1:
@@ -223,24 +226,41 @@ class AssetDetection:
     def _device_silent(
         self, device_id: str, findings: list[tuple[SeriesDetection, Finding]], at_ms: int
     ) -> list[Anomaly]:
-        self._asset_changed = True
         first, finding = min(findings, key=lambda item: item[1].started_at)
-        place = first.place
-        book = self._device_books.setdefault(
-            device_id,
-            EpisodeBook(
-                Place(device_id, "", place.site, place.area, place.asset_id, place.asset_type), self._shadow_flag
-            ),
-        )
         members = sorted(series.key for series, _ in findings)
         finding.kind = "gap"
         finding.reason = f"device silent, all {len(members)} sensors: {finding.reason}"
         self._silent[device_id] = members
-        steps = book.found("gap", "1", finding, at_ms, first.settings)
-        for step in steps:
-            step.members = members
+        return self._of_device(first, "gap", finding, members, at_ms)
+
+    def _clock(self, series: SeriesDetection, window: Window) -> list[Anomaly]:
+        """A device's sensors share its clock, so all that show its jump are one episode."""
+        off, at_ms = self._clocks_off, window.window_end
+        if series.clock is not None:
+            off.add(series.key)
+            ours = sorted(key for key in off if self._series[key].place.device_id == window.device_id)
+            return self._of_device(series, "clock", series.clock, ours, at_ms)
+        if series.key not in off:
+            return []
+        off.discard(series.key)
+        self._asset_changed = True
+        if any(self._series[key].place.device_id == window.device_id for key in off):
+            return []
+        return self._device_books[window.device_id].gone("clock", window.first_ts, at_ms)
+
+    def _of_device(
+        self, series: SeriesDetection, detector: str, finding: Finding, members: list[str], at_ms: int
+    ) -> list[Anomaly]:
+        """An episode of the whole device, to which `series` belongs."""
+        self._asset_changed = True
+        at = series.place
+        place = Place(at.device_id, "", at.site, at.area, at.asset_id, at.asset_type)
+        book = self._device_books.setdefault(at.device_id, EpisodeBook(place, self._shadow_flag))
+        steps = book.found(detector, "1", finding, at_ms, series.settings)
         if book.current is not None:
-            book.current.members = members
+            book.current.members = sorted({*book.current.members, *members})
+            for step in steps:
+                step.members = book.current.members
         return steps
 
     def _heard(self, window: Window) -> list[Anomaly]:
@@ -285,7 +305,8 @@ class AssetDetection:
             for series, name, finding, at_ms in self._pending
         ]
         incidents = [None if group.incident is None else group.incident.to_json() for group in self._groups]
-        return pack([], {"books": books, "silent": self._silent, "pending": pending, "incidents": incidents})
+        of_devices = {"books": books, "silent": self._silent, "clocks_off": sorted(self._clocks_off)}
+        return pack([], {**of_devices, "pending": pending, "incidents": incidents})
 
     def _restore(self, parts: Mapping[str, bytes]) -> None:
         groups = sorted((name for name in parts if name.startswith(_GROUP)), key=lambda name: int(name[6:]))
@@ -306,6 +327,7 @@ class AssetDetection:
             if incident is not None:
                 group.asset_incident().from_json(incident)
         self._silent = saved.get("silent", {})
+        self._clocks_off = set(saved.get("clocks_off", ()))
         self._pending = [
             (self._series[key], name, Finding(*finding), at_ms)
             for key, name, finding, at_ms in saved.get("pending", [])

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from fieldstream_central.detect.compare import compare_episodes
 from fieldstream_central.detect.config import DetectionConfig, DetectionConfigError
+from fieldstream_central.detect.dataset import DatasetError, open_dataset
 from fieldstream_central.detect.nab import replay_nab
 from fieldstream_central.detect.plug_ins import PlugInError, load_plug_ins
-from fieldstream_central.detect.replay import DatasetError, Outcome, open_dataset, replay_windows, write_anomalies
+from fieldstream_central.detect.replay import Outcome, replay_windows, write_anomalies
 from fieldstream_central.detect.replay import replay as replay_dataset
 from fieldstream_central.detect.score import Score, ScoreError, read_alarms, read_truth, score, sensor_days_of
 from fieldstream_central.detect.stored import StoredRange
@@ -25,7 +26,9 @@ _ERRORS = (DatasetError, ScoreError, DetectionConfigError, PlugInError, ClickHou
 
 SourceArgument = Annotated[
     str,
-    typer.Argument(help="Dataset folder (readings.csv ...), NAB's folder, or ClickHouse's URL with --from and --to."),
+    typer.Argument(
+        help="Folder with readings.csv or .parquet, NAB's folder, or ClickHouse's URL with --from and --to."
+    ),
 ]
 FromOption = Annotated[datetime | None, typer.Option("--from", help="First window, UTC, of a range in ClickHouse.")]
 ToOption = Annotated[datetime | None, typer.Option("--to", help="End of that range, UTC.")]
@@ -77,6 +80,9 @@ def replay(
             write_anomalies(out / "shadow.csv", shadow)
     except _ERRORS as error:
         _fail(error)
+    if late := outcome.left_out.get("too_late"):
+        note = f"{late} readings came more than ten minutes after later ones and were left out: sort the file by ts"
+        Console(stderr=True).print(note, soft_wrap=True)
     figures = {"windows": outcome.windows, "episodes": len(live), "rows": rows, "shadow_episodes": len(shadow)}
     print(json.dumps({**figures, "left_out": outcome.left_out, "detector_errors": outcome.errors}))
 
@@ -86,7 +92,7 @@ def score_command(
     predictions: Annotated[Path, typer.Argument(help="anomalies.csv, or the folder that holds it.")],
     truth: Annotated[Path, typer.Argument(help="truth.csv, or the dataset folder.")],
     *,
-    sensor_days: Annotated[float | None, typer.Option(help="Sensors times days; default: from readings.csv.")] = None,
+    sensor_days: Annotated[float | None, typer.Option(help="Sensors times days; default: from the readings.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Writes recall by kind as a picture.")] = None,
 ) -> None:
     """Scores alarms against labelled faults, by kind and amplitude."""

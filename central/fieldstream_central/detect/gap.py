@@ -13,7 +13,7 @@ from fieldstream_central.detect.past import Past
 from fieldstream_central.detect.stuck import duration
 
 MIN_WINDOWS = 3
-_PERIODS = 3.2
+PERIODS = 3.2
 _LONGEST_FACTOR = 2.0
 _DECAY_PER_WINDOW = 0.9995
 
@@ -44,7 +44,7 @@ class GapRule(State):
             allowed = settings.gap_s * 1000
         else:
             allowed = max(
-                _PERIODS * past.period_ms, _LONGEST_FACTOR * self.longest_ms + past.period_ms, settings.gap_min_s * 1000
+                PERIODS * past.period_ms, _LONGEST_FACTOR * self.longest_ms + past.period_ms, settings.gap_min_s * 1000
             )
         return int(past.last_ts + allowed)
 

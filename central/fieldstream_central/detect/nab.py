@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fieldstream_central.detect.dataset import DatasetError
 from fieldstream_central.detect.novelty import Novelty
-from fieldstream_central.detect.replay import DatasetError
 
 DETECTOR = "fieldstream"
 

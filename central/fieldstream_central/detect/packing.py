@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-VERSION = 3
+VERSION = 4
 _HEAD = struct.Struct("<BH")
 
 

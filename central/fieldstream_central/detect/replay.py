@@ -1,30 +1,24 @@
 """What detection would have done: recorded readings through the same code as in the live job, one pass.
 
-Reads a folder with readings.csv (device_id, metric, ts, value; by ts), optional assets.csv and maintenance.csv, and
-writes anomalies.csv, one row per episode and sensor. truth.csv is never opened.
+Writes anomalies.csv, one row per episode and sensor.
 """
 
 import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fieldstream_central.detect.asset_detection import AssetDetection
 from fieldstream_central.detect.cohort import CohortDetection, cohort_key
-from fieldstream_central.detect.config import DetectionConfig, Maintenance, contradictory
+from fieldstream_central.detect.config import DetectionConfig
+from fieldstream_central.detect.dataset import Dataset
 from fieldstream_central.detect.model import Anomaly, Window
-from fieldstream_central.detect.windows import UNKNOWN, Key, SensorEntry, Windower
+from fieldstream_central.detect.windows import Windower
 
 COLUMNS = (
     *("device_id", "metric", "asset_id", "detector", "kind", "severity"),
     *("started_at", "detected_at", "ended_at", "score", "reason"),
 )
-LIMITS = ("low_low", "low", "high", "high_high")
-
-
-class DatasetError(Exception):
-    """A dataset that cannot be read; names file, line and remedy."""
 
 
 class Bench:
@@ -64,19 +58,6 @@ class Bench:
 
 
 @dataclass
-class Dataset:
-    """A folder of recorded data."""
-
-    folder: Path
-    registry: dict[Key, SensorEntry]
-    maintenance: tuple[Maintenance, ...] = ()
-
-    def readings(self) -> Iterator[tuple[Key, int, float]]:
-        """Readings in file order. Raises DatasetError."""
-        return read_readings(self.folder / "readings.csv")
-
-
-@dataclass
 class Outcome:
     """Result of a replay. `episodes` holds each at its last revision, in order of detection."""
 
@@ -91,16 +72,6 @@ class Outcome:
         for step in steps:
             self.episodes[step.anomaly_id] = step
             self.steps += 1
-
-
-def open_dataset(folder: Path) -> Dataset:
-    """Dataset of a folder. Raises DatasetError."""
-    if not (folder / "readings.csv").exists():
-        raise DatasetError(f"{folder}: no readings.csv there: name the folder that holds it")
-    assets = folder / "assets.csv"
-    registry = read_assets(assets) if assets.exists() else {}
-    maintenance = folder / "maintenance.csv"
-    return Dataset(folder, registry, read_maintenance(maintenance) if maintenance.exists() else ())
 
 
 def replay(dataset: Dataset, config: DetectionConfig) -> Outcome:
@@ -140,8 +111,9 @@ def replay_windows(windows: Iterable[Window], config: DetectionConfig) -> Outcom
 
 
 def sensors_of(episode: Anomaly) -> list[str]:
-    """Sensors that the episode is about, "DEVICE/" for an asset as a whole; a silent device stands for its sensors."""
-    return episode.members if episode.kind == "gap" and episode.members else [f"{episode.device_id}/{episode.metric}"]
+    """Sensors that the episode is about, "DEVICE/" for an asset as a whole; a device stands for its sensors."""
+    of_device = episode.kind in ("gap", "clock") and episode.members
+    return episode.members if of_device else [f"{episode.device_id}/{episode.metric}"]
 
 
 def write_anomalies(path: Path, episodes: Iterable[Anomaly]) -> int:
@@ -163,84 +135,3 @@ def write_anomalies(path: Path, episodes: Iterable[Anomaly]) -> int:
                 )
                 rows += 1
     return rows
-
-
-def _columns(path: Path, header: list[str], wanted: Iterable[str]) -> list[int]:
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        raise DatasetError(f"{path}: line 1: no column {', '.join(missing)}: the header must name it")
-    return [header.index(name) for name in wanted]
-
-
-def read_readings(path: Path) -> Iterator[tuple[Key, int, float]]:
-    """Rows of readings.csv. An empty value or NaN is passed on as NaN. Raises DatasetError."""
-    keys: dict[tuple[str, str], Key] = {}
-    with path.open(newline="", encoding="utf-8", buffering=1 << 20) as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        device, metric, at, measured = _columns(path, header, ("device_id", "metric", "ts", "value"))
-        for number, row in enumerate(rows, 2):
-            if not row:
-                continue
-            try:
-                key = (row[device], row[metric])
-                ts, value = int(row[at]), float(row[measured] or "nan")
-            except (ValueError, IndexError) as error:
-                raise DatasetError(
-                    f"{path}: line {number}: {error}: ts must be epoch milliseconds, value a number; mend the line"
-                ) from error
-            yield keys.setdefault(key, key), ts, value
-
-
-def read_assets(path: Path) -> dict[Key, SensorEntry]:
-    """Registry of assets.csv. Raises DatasetError, also for limits that contradict each other."""
-    registry: dict[Key, SensorEntry] = {}
-    for number, row in _rows(path, ("device_id", "metric", "asset_id")):
-        try:
-            limits = [float(row[name]) if row.get(name) else None for name in LIMITS]
-        except ValueError as error:
-            raise DatasetError(f"{path}: line {number}: {error}: a limit is a number or empty") from error
-        if contradictory((limits[0], limits[1], limits[2], limits[3])):
-            raise DatasetError(
-                f"{path}: line {number}: limits of {row['device_id']}/{row['metric']} contradict each other "
-                f"({', '.join(f'{name}={row.get(name)}' for name in LIMITS)}): they must rise from low_low to high_high"
-            )
-        registry[row["device_id"], row["metric"]] = SensorEntry(
-            row["asset_id"] or "", row.get("asset_type") or "", row.get("unit") or None, *limits
-        )
-    return registry
-
-
-def read_maintenance(path: Path) -> tuple[Maintenance, ...]:
-    """Planned maintenance: asset_id, device_id, metric (each may be empty), start, end. Raises DatasetError."""
-    found = []
-    for number, row in _rows(path, ("start", "end")):
-        try:
-            start, end = int(row["start"]), int(row["end"])
-        except ValueError as error:
-            raise DatasetError(f"{path}: line {number}: {error}: start and end are epoch milliseconds") from error
-        names = [row.get(name) or "" for name in ("asset_id", "device_id", "metric")]
-        found.append(Maintenance(start, end, *names))
-    return tuple(found)
-
-
-def _rows(path: Path, wanted: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    text = path.read_text(encoding="utf-8")
-    rows = csv.DictReader(io.StringIO(text))
-    _columns(path, list(rows.fieldnames or []), wanted)
-    for row in rows:
-        yield rows.line_num, {name: value or "" for name, value in row.items() if name}
-
-
-__all__ = [
-    "UNKNOWN",
-    "Bench",
-    "Dataset",
-    "DatasetError",
-    "Outcome",
-    "open_dataset",
-    "replay",
-    "replay_windows",
-    "sensors_of",
-    "write_anomalies",
-]

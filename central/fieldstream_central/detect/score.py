@@ -6,11 +6,15 @@ one false episode. Precision is detections over detections plus false episodes.
 """
 
 import csv
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from fieldstream_central.detect.dataset import DatasetError, open_dataset
+from fieldstream_central.detect.windows import Key
 
 GRACE_MS = 1_800_000
 MERGE_MS = 3_600_000
@@ -190,21 +194,17 @@ def read_truth(path: Path) -> list[LabelledFault]:
 
 
 def sensor_days_of(folder: Path) -> float:
-    """Sensors times days of the dataset in `folder`, from readings.csv; NaN if it is not there."""
-    path = folder / "readings.csv"
-    if not path.exists():
-        return float("nan")
-    sensors: set[tuple[str, str]] = set()
-    first = last = None
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        device, metric, at = (header.index(name) for name in ("device_id", "metric", "ts"))
-        for row in rows:
-            sensors.add((row[device], row[metric]))
-            first = first or row[at]
-            last = row[at]
-    return len(sensors) * (int(last) - int(first)) / DAY_MS if first and last else 0.0
+    """Sensors times days of the readings in `folder`; NaN if there are none. Raises DatasetError."""
+    sensors: set[Key] = set()
+    first, last = math.inf, -math.inf
+    try:
+        dataset = open_dataset(folder)
+    except DatasetError:
+        return math.nan
+    for key, ts, _ in dataset.readings():
+        sensors.add(key)
+        first, last = min(first, ts), max(last, ts)
+    return len(sensors) * (last - first) / DAY_MS if sensors else 0.0
 
 
 def _rows(path: Path, wanted: tuple[str, ...]) -> Iterable[tuple[int, dict[str, str]]]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from fieldstream_central.detect.clock import ClockRule
 from fieldstream_central.detect.config import SensorSettings
 from fieldstream_central.detect.episodes import EpisodeBook, Place
 from fieldstream_central.detect.gap import GapRule
@@ -33,12 +34,13 @@ class _Check(Protocol):
 class Learned(State):
     """The learned numbers of one series: its past and its detectors, in the order in which they are packed."""
 
-    PARTS = ("past", "limit", "rate", "stuck", "gap", "spike", "shift", "noise", "resolution", "range")
+    PARTS = ("past", "limit", "rate", "stuck", "gap", "clock", "spike", "shift", "noise", "resolution", "range")
     __slots__ = PARTS
 
     def __init__(self) -> None:
         self.past = Past()
         self.limit, self.rate, self.stuck, self.gap = LimitRule(), RateRule(), StuckRule(), GapRule()
+        self.clock = ClockRule()
         self.spike, self.shift = SpikeDetector(), ShiftDetector()
         self.noise, self.resolution = NoiseDetector(), ResolutionDetector()
         self.range = LearnedRange()
@@ -57,6 +59,7 @@ class SeriesDetection:
         self.book = EpisodeBook(place, shadow)
         self.errors: dict[str, int] = {}
         self.changed = False
+        self.clock: Finding | None = None  # stands for all sensors of the device, so the asset tells it
         self.member = -1  # number in the asset's mate model
         self.group = -1
         self._plug_ins = [plug_in for plug_in in plug_ins if plug_in.name not in settings.disabled]
@@ -74,6 +77,7 @@ class SeriesDetection:
         disabled = self.settings.disabled
         self.checks = [(check.name, check) for check in order if check.name not in disabled]
         self.gaps = learned.gap.name not in disabled
+        self.clocks = learned.clock.name not in disabled
 
     def on_window(self, window: Window) -> tuple[list[Anomaly], list[tuple[str, Finding]]]:
         """Steps to publish, and candidates that the asset's other sensors may explain."""
@@ -88,6 +92,8 @@ class SeriesDetection:
         ):
             past.interrupt()
         learned.gap.heard(window, past)
+        if self.clocks:
+            self.clock = learned.clock.check(window, past)
         if "gap" in book.active:
             steps += book.gone("gap", window.first_ts, at_ms)
         past.noise_now = past.noise_of(window)

@@ -1,14 +1,19 @@
 """Datasets in, anomalies.csv out, and the score against hand-made truth."""
 
+import json
 from pathlib import Path
 
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.csv  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 from fieldstream_central.detect.cli import app
 from fieldstream_central.detect.compare import compare_episodes
 from fieldstream_central.detect.config import DetectionConfig
+from fieldstream_central.detect.dataset import DatasetError, open_dataset
 from fieldstream_central.detect.novelty import Novelty
-from fieldstream_central.detect.replay import DatasetError, open_dataset, replay
-from fieldstream_central.detect.score import Alarm, LabelledFault, ScoreError, read_truth, score
+from fieldstream_central.detect.replay import replay
+from fieldstream_central.detect.score import Alarm, LabelledFault, ScoreError, read_truth, score, sensor_days_of
 from typer.testing import CliRunner
 
 HOUR = 3_600_000
@@ -44,6 +49,9 @@ def test_replay_writes_one_row_per_episode_and_never_opens_the_truth(tmp_path: P
         ({"readings.csv": "device_id,metric,ts\n"}, "no column value"),
         ({"readings.csv": "device_id,metric,ts,value\nd,t,yesterday,1\n"}, "line 2"),
         ({"maintenance.csv": "asset_id,start,end\na,soon,1\n"}, "line 2"),
+        ({"readings.csv": "device_id,metric,ts,value\nd,t,1,1\n,t,2,1\n"}, "line 3: a name is empty"),
+        ({"readings.csv": "device_id,metric,ts,value\nd,t,1\n"}, "line 2"),
+        ({"readings.parquet": "no parquet"}, "remove one"),
     ],
 )
 def test_bad_dataset_is_refused_by_file_line_and_remedy(spoil: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -53,6 +61,66 @@ def test_bad_dataset_is_refused_by_file_line_and_remedy(spoil: dict[str, str], m
     with pytest.raises(DatasetError, match=message) as caught:
         replay(open_dataset(folder), DetectionConfig())
     assert next(iter(spoil)) in str(caught.value)
+
+
+def as_parquet(folder: Path, **columns: pyarrow.Array) -> Path:
+    """Turns the folder's readings.csv into readings.parquet, some columns replaced."""
+    table = pyarrow.csv.read_csv(folder / "readings.csv")
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    pyarrow.parquet.write_table(table, folder / "readings.parquet")
+    (folder / "readings.csv").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("stamps", [False, True])
+def test_parquet_gives_the_episodes_that_csv_gives(stamps: bool, tmp_path: Path) -> None:
+    expected = replay(open_dataset(write_dataset(tmp_path)), DetectionConfig())
+    times = pyarrow.array([(1_000_000 + n * 1000) * 1000 for n in range(400)]).cast(pyarrow.timestamp("us", "UTC"))
+    folder = as_parquet(tmp_path, **({"ts": times} if stamps else {}))
+    assert replay(open_dataset(folder), DetectionConfig()) == expected
+    assert sensor_days_of(folder) == pytest.approx(399 / 86_400)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("ts", ["soon"] * 400, "row 0: ts is of type string"),
+        ("ts", [1, 2, None] + [4] * 397, "row 3: ts is empty"),
+        ("metric", [None] * 400, "row 1: a name is empty"),
+        ("value", ["warm"] * 400, "value a number"),
+    ],
+)
+def test_bad_parquet_is_refused_by_file_row_and_remedy(
+    column: str, values: list[object], message: str, tmp_path: Path
+) -> None:
+    folder = as_parquet(write_dataset(tmp_path), **{column: pyarrow.array(values)})
+    with pytest.raises(DatasetError, match=message) as caught:
+        replay(open_dataset(folder), DetectionConfig())
+    assert "readings.parquet" in str(caught.value)
+
+
+def test_what_is_no_parquet_or_lacks_a_column_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "readings.parquet"
+    path.write_text("device_id,metric,ts,value\n")
+    with pytest.raises(DatasetError, match="or write readings"):
+        list(open_dataset(tmp_path).readings())
+    pyarrow.parquet.write_table(pyarrow.table({"ts": [1]}), path)
+    with pytest.raises(DatasetError, match="no column device_id, metric, value"):
+        list(open_dataset(tmp_path).readings())
+    with pytest.raises(DatasetError, match="name the folder"):
+        open_dataset(tmp_path / "elsewhere")
+
+
+def test_readings_too_late_are_left_out_counted_and_the_remedy_is_told(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "in")
+    with (folder / "readings.csv").open("a") as file:
+        file.write("d,t,5000,20,x\nd,t,1399000,20,x\nd,t,1399001,nan,x\n")
+    result = CliRunner().invoke(app, ["replay", str(folder), str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    left_out = json.loads(result.stdout.splitlines()[-1])["left_out"]
+    assert left_out == {"duplicates": 1, "too_late": 1, "not_finite": 1}
+    assert "1 readings came more than ten minutes after later ones" in result.output
 
 
 def test_truth_with_an_unknown_fault_is_refused_by_line(tmp_path: Path) -> None:
