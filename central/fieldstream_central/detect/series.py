@@ -21,7 +21,7 @@ from fieldstream_central.detect.stuck import StuckRule
 
 INTERRUPTION_WINDOWS = 10.0
 READINGS_KNOWN = 150.0  # readings before a spike, a step or more noise is called unusual
-COOL_DOWN_WINDOWS, COOL_DOWN_MOST_MS = 60.0, 3_600_000.0
+COOL_DOWN_WINDOWS, COOL_DOWN_MOST_MS, COOL_DOWN_FEWEST = 60.0, 3_600_000.0, 3.0
 
 
 class _Check(Protocol):
@@ -84,7 +84,8 @@ class SeriesDetection:
         past, settings, book = self.past, self.settings, self.book
         self.changed = True
         learned = self.learned
-        book.least_cool_down_ms = min(COOL_DOWN_WINDOWS * past.step_ms, COOL_DOWN_MOST_MS)
+        most_ms = max(COOL_DOWN_MOST_MS, COOL_DOWN_FEWEST * past.step_ms)
+        book.least_cool_down_ms = min(COOL_DOWN_WINDOWS * past.step_ms, most_ms)
         at_ms = window.window_end
         steps: list[Anomaly] = []
         if learned.gap.over or (

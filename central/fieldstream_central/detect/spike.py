@@ -43,22 +43,23 @@ class SpikeDetector(State):
             down = max(down, pair)
         size = up if up > down else down
         size = max(0.0, size)
-        tail = self.tail
-        if size > tail.threshold and size > FLOOR_NOISES * past.noise and past.noise_n > 5.0:
-            observed = max1 if up > down else min1
-            expected = 0.5 * (past.mean2 + window.mean)
-            return Finding(
-                kind="spike",
-                reason=f"one reading at {observed:.5g}, {abs(observed - expected):.3g} away from {expected:.5g} "
-                "just before and after",
-                started_at=int(past.last_ts),
-                observed=observed,
-                expected=expected,
-                expected_low=expected - tail.threshold,
-                expected_high=expected + tail.threshold,
-                score=min(1.0, 0.5 * size / tail.threshold),
-                over_at=int(past.last_ts),
-            )
-        if not past.disturbed:
-            tail.learn(size, past.ln_p)
-        return None
+        tail, threshold = self.tail, self.tail.threshold
+        told = size > threshold and size > FLOOR_NOISES * past.noise and past.noise_n > 5.0
+        if told or not past.disturbed:
+            tail.learn(size, past.ln_p)  # also what is told: what comes back again and again is ordinary
+        if not told:
+            return None
+        observed = max1 if up > down else min1
+        expected = 0.5 * (past.mean2 + window.mean)
+        return Finding(
+            kind="spike",
+            reason=f"one reading at {observed:.5g}, {abs(observed - expected):.3g} away from {expected:.5g} "
+            "just before and after",
+            started_at=int(past.last_ts),
+            observed=observed,
+            expected=expected,
+            expected_low=expected - threshold,
+            expected_high=expected + threshold,
+            score=min(1.0, 0.5 * size / threshold),
+            over_at=int(past.last_ts),
+        )

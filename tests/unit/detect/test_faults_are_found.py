@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from fieldstream_central.detect.config import DetectionConfig
 from fieldstream_central.detect.windows import SensorEntry
 from unit.detect.detect_bench import Value, kinds, noisy, run, seconds_of
 
@@ -48,11 +49,50 @@ def test_fault_is_found_soon_after_its_start_and_not_before(name: str) -> None:
     assert len(found[0].reason) > 10
 
 
-@pytest.mark.parametrize("period_s", [0.1, 1.0, 10.0, 60.0, 600.0])
+PERIODS_S = [0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]
+
+
+@pytest.mark.parametrize("period_s", PERIODS_S)
+@pytest.mark.parametrize("name", ["shift", "stuck", "gap"])
+def test_fault_is_found_at_any_sampling_period(name: str, period_s: float) -> None:
+    begin_s = max(500 * period_s, 300.0)
+    end_s = begin_s + max(100 * period_s, 300.0)
+    change, calm = FAULTS[name][0], noisy(20.0)
+
+    def value(at_s: float, rng: random.Random) -> float | None:
+        return change(at_s, rng) if begin_s <= at_s < end_s else calm(at_s, rng)
+
+    outcome, _ = run({KEY: value, MATE: noisy(5.0)}, end_s + 20 * period_s, period_s=period_s)
+    episode = next(iter(outcome.episodes.values()))
+    # Where the two sensors' model is older than half a day, the asset is told, since either may be wrong.
+    assert (episode.kind, episode.metric) == (FAULTS[name][1], "temperature") or episode.metric == ""
+    assert begin_s <= seconds_of(episode)[1] <= end_s
+    assert len(outcome.episodes) == 1
+
+
+@pytest.mark.parametrize("period_s", PERIODS_S)
 def test_calm_signals_raise_nothing_at_any_sampling_period(period_s: float) -> None:
     outcome, bench = run({KEY: noisy(20.0), MATE: noisy(5.0)}, 2000 * period_s, period_s=period_s)
     assert kinds(outcome) == []
     assert bench.errors == {}
+
+
+def test_a_move_faster_than_the_limit_set_for_it_is_told_as_rate_of_change() -> None:
+    config = DetectionConfig.from_table({"metric": {"temperature": {"max_rate_per_min": 3.0}}}, "test")
+    ramp = faulty(lambda at_s, rng: 20.0 + (at_s - FROM_S) / 10.0)
+    outcome, _ = run({KEY: ramp, MATE: noisy(5.0)}, 820, config=config)
+    (episode,) = outcome.episodes.values()
+    assert "rate-of-change" in f"{episode.kind} {episode.reason}"
+
+
+def test_excursions_that_come_back_again_and_again_are_ordinary() -> None:
+    def value(at_s: float, rng: random.Random) -> float:
+        return (30.0 if round(at_s) % 1000 == 5 else 20.0) + rng.gauss(0, 0.1)
+
+    outcome, _ = run({KEY: value}, 20_000)
+    first = [seconds_of(episode)[0] for episode in outcome.episodes.values() if episode.kind == "spike"]
+    assert 0 < len(first) < 8
+    assert max(first) < 12_000
 
 
 def test_common_step_of_all_sensors_is_the_plant_and_no_fault() -> None:
