@@ -18,6 +18,7 @@ MIN_READINGS = 5
 MIN_VARIED = 5  # windows that must have varied before anything is judged
 _MEMORY = 5000.0
 _LONGEST_FACTOR = 2.5
+_DOUBT = 1.5  # standard deviations of a count
 
 
 class StuckRule(State):
@@ -60,8 +61,10 @@ class StuckRule(State):
         )
 
     def _allowed_windows(self, ln_p: float) -> float:
-        # Two imagined flat windows among forty: a short history must not claim that flat windows never happen.
-        share = (self.flats + 2.0) / (self.varied + self.flats + 40.0)
+        # Two imagined flat windows among forty, and as many more as chance may have withheld: a short history must not
+        # claim that flat windows hardly happen.
+        flats = self.flats + 2.0
+        share = (flats + _DOUBT * math.sqrt(flats)) / (self.varied + self.flats + 40.0)
         by_chance = ln_p / -math.log(share)
         return max(MIN_WINDOWS, by_chance, _LONGEST_FACTOR * self.longest + 1.0)
 

@@ -56,7 +56,7 @@ PERIODS_S = [0.1, 1.0, 10.0, 60.0, 600.0, 3600.0]
 @pytest.mark.parametrize("name", ["shift", "stuck", "gap"])
 def test_fault_is_found_at_any_sampling_period(name: str, period_s: float) -> None:
     begin_s = max(500 * period_s, 300.0)
-    end_s = begin_s + max(100 * period_s, 300.0)
+    end_s = begin_s + max(20 * period_s, min(100 * period_s, 3600.0), 300.0)
     change, calm = FAULTS[name][0], noisy(20.0)
 
     def value(at_s: float, rng: random.Random) -> float | None:
