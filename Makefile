@@ -5,7 +5,7 @@ LOCAL := PYTHONPATH=deploy
 SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean check lint types test test-superset unit bench bench-gateway bench-detect \
+.PHONY: help install demo up down status clean check lint types test test-secure test-superset unit bench bench-gateway bench-detect \
   bench-store bench-alarms pictures chaos chaos-nightly fuzz supply-chain sbom lint-deploy lock
 
 help: ## list the targets
@@ -17,7 +17,7 @@ install: ## install what is missing: system packages, Python packages, Kafka, Fl
 demo: install ## everything, live: a simulated fleet, a recorded failure, its detection (ONCE=1: headless, checked)
 	@$(LOCAL) $(PY) -m local.demo
 
-up: install ## start the local stack with gateway and jobs; returns when it is ready
+up: install ## start the local stack with gateway and jobs; returns when it is ready (SECURE=1: TLS, least rights)
 	@$(LOCAL) $(PY) -m local.stack up
 
 down: ## stop the local stack; no process is left
@@ -54,6 +54,9 @@ test: ## everything that proves the product, on real parts
 	  | tee var/test-whole.log; \
 	wait $$parts; status=$$?; cat var/test-parts.log; grep -hE "^(FAILED|ERROR) " var/test-whole.log var/test-parts.log; \
 	exit $$(($$(cat var/test-whole.status) | status))
+
+test-secure: install ## the secure stack: readings counted end to end, every forbidden act tried (docs/security.md)
+	@.venv/bin/pytest tests/secure
 
 test-superset: ## the bundle in a real Superset, in a browser (installs 640 MB)
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser --with-superset

@@ -64,6 +64,16 @@ def scheme(settings: Settings) -> str:
     return "https" if files(settings) else "http"
 
 
+def server_context(settings: Settings) -> ssl.SSLContext | None:
+    """For serving by TLS; None without a certificate in the settings."""
+    own = files(settings)
+    if own is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.cert, own.key)
+    return context
+
+
 def uvicorn_tls(settings: Settings, *, ask_clients: bool) -> dict[str, Any]:
     """uvicorn's options for serving. With `ask_clients` only to those that show a certificate."""
     own = files(settings)

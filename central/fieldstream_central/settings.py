@@ -47,6 +47,10 @@ class Settings:
     tls_ca_file: Path | None = None  # authorities that sign the certificates of all parts (PEM); see certificate.py
     tls_cert_file: Path | None = None  # our own; its common name is who we are, in Kafka and to whatever we ask
     tls_key_file: Path | None = None
+    job_certificates: Path | None = (
+        None  # folder with ca.crt, pipeline.pem and detect.pem, by which the jobs reach Kafka
+    )
+    flink_store: Path | None = None  # who we are to Flink at https://: PATH.crt, .key, .p12 ..., see pki.java_store
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
     schema_cache: Path = Path("var/schemas")
     flink: str = "http://127.0.0.1:8082"  # empty: each job runs in a cluster of its own, which knows its checkpoints

@@ -14,6 +14,7 @@ from fieldstream_central.grafana import provision
 from fieldstream_central.notify.config import NotifyConfig
 from fieldstream_central.notify.routes import alertmanager_config
 
+from local import secure
 from local.layout import ROOT, VENV, Layout
 
 
@@ -28,7 +29,7 @@ def write_all(layout: Layout) -> None:
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(32))
     make_keys(layout)
-    for path, text in {
+    plain = {
         layout.settings_file: settings(layout),
         layout.config / "kafka.properties": kafka(layout),
         layout.config / "log4j2.properties": KAFKA_LOG4J,
@@ -38,8 +39,11 @@ def write_all(layout: Layout) -> None:
         layout.config / "notify.toml": notify(layout),
         layout.config / "alertmanager.yml": alertmanager(layout),
         layout.var / "flink/conf/config.yaml": flink(layout),
-    }.items():
+    }
+    for path, text in plain.items():
         path.write_text(text)
+    if layout.secure:
+        secure.write(layout, plain)
     provision.write(layout.config / "grafana", grafana_addresses(layout))
     for name in ("log4j-console.properties", "log4j.properties"):
         (layout.var / "flink/conf" / name).write_text(FLINK_LOG4J)

@@ -5,7 +5,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
+from local import secure
 from local.install import java_home, path_of
 from local.layout import JAVA_PARTS, ROOT, VENV, Layout
 
@@ -22,13 +24,16 @@ class Program:
     stop_wait_s: int = 15
 
 
-def answers(url: str) -> Callable[[], bool]:
-    """Ready when a GET of `url` gives status 200."""
+def answers(layout: Layout, name: str, path: str, *, refused: bool = False) -> Callable[[], bool]:
+    """Ready when a GET gives status 200; with `refused` also when it asks who we are."""
 
     def ready() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - loopback
+            url = layout.url(name) + path
+            with urllib.request.urlopen(url, timeout=1, context=layout.tls(name)) as response:  # noqa: S310 - loopback
                 return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            return refused and error.code == HTTPStatus.UNAUTHORIZED
         except (urllib.error.URLError, OSError):
             return False
 
@@ -56,7 +61,7 @@ def outside_parts(layout: Layout) -> list[Program]:
         "FLINK_CONF_DIR": f"{layout.var}/flink/conf",
         "FLINK_LOG_DIR": f"{layout.var}/flink/log",
         "PATH": f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "FIELDSTREAM_CONFIG": str(layout.settings_file),
+        "FIELDSTREAM_CONFIG": str(layout.settings_of("jobs")),
     }
     kafka_cp = f"{JAVA_PARTS}/kafka/*"
     return [
@@ -78,7 +83,7 @@ def outside_parts(layout: Layout) -> list[Program]:
         Program(
             name="flink-jobmanager",
             command=f"{JAVA_PARTS}/flink/bin/jobmanager.sh start-foreground",
-            ready=answers(f"{layout.url('flink')}/overview"),
+            ready=answers(layout, "flink", "/overview"),
             ports=("flink", "flink_rpc"),
             environment=flink_env,
         ),
@@ -91,10 +96,10 @@ def outside_parts(layout: Layout) -> list[Program]:
         Program(
             name="clickhouse",
             command=f"{VENV}/bin/fieldstream store serve --path {layout.var}/clickhouse "
-            f"--port {layout.ports['clickhouse']}",
-            ready=answers(f"{layout.url('clickhouse')}/ping"),
+            f"--port {layout.ports['clickhouse']}" + (f" --users {layout.config}/users.toml" if layout.secure else ""),
+            ready=answers(layout, "clickhouse", "/ping"),
             ports=("clickhouse",),
-            environment=ours(layout),
+            environment=ours(layout, "clickhouse"),
             stop_wait_s=30,
         ),
         Program(
@@ -103,28 +108,34 @@ def outside_parts(layout: Layout) -> list[Program]:
             f"--storage.path={layout.var}/alertmanager --cluster.listen-address= "
             # What was sent is noted this often: killed with -9, it would send again what is not noted.
             f"--data.maintenance-interval=5s "
-            f"--web.listen-address={layout.address('alertmanager')} --log.level=warn",
-            ready=answers(f"{layout.url('alertmanager')}/-/ready"),
+            f"--web.listen-address={layout.address('alertmanager')} --log.level=warn"
+            + web_config(layout, "alertmanager"),
+            ready=answers(layout, "alertmanager", "/-/ready"),
             ports=("alertmanager",),
         ),
         Program(
             name="prometheus",
             command=f"{path_of('prometheus')} --config.file={layout.config}/prometheus.yml "
             f"--storage.tsdb.path={layout.var}/prometheus --storage.tsdb.retention.time=2d "
-            f"--web.listen-address={layout.address('prometheus')} --log.level=warn",
-            ready=answers(f"{layout.url('prometheus')}/-/ready"),
+            f"--web.listen-address={layout.address('prometheus')} --log.level=warn" + web_config(layout, "prometheus"),
+            ready=answers(layout, "prometheus", "/-/ready"),
             ports=("prometheus",),
         ),
         Program(
             name="mailbox",
             command=f"{VENV}/bin/python -m local.mailbox --http-port {layout.ports['mailbox']} "
             f"--smtp-port {layout.ports['smtp']} --file {layout.var}/notifications.jsonl",
-            ready=answers(f"{layout.url('mailbox')}/notifications"),
+            ready=answers(layout, "mailbox", "/notifications"),
             ports=("mailbox", "smtp"),
-            environment=ours(layout) | {"PYTHONPATH": str(ROOT / "deploy")},
+            environment=ours(layout, "mailbox") | {"PYTHONPATH": str(ROOT / "deploy")},
         ),
         *grafana(layout),
     ]
+
+
+def web_config(layout: Layout, name: str) -> str:
+    """The option by which Prometheus and Alertmanager ask for certificates."""
+    return f" --web.config.file={layout.config}/web-{name}.yml" if layout.secure else ""
 
 
 def grafana(layout: Layout) -> list[Program]:
@@ -136,7 +147,7 @@ def grafana(layout: Layout) -> list[Program]:
         Program(
             name="grafana",
             command=f"{program} server --homepath /usr/share/grafana",
-            ready=answers(f"{layout.url('grafana')}/api/health"),
+            ready=answers(layout, "grafana", "/api/health"),
             ports=("grafana",),
             environment={
                 "GF_SERVER_HTTP_ADDR": "127.0.0.1",
@@ -159,16 +170,17 @@ def registry(layout: Layout) -> Program:
         name="registry",
         command=f"{java_home()}/bin/java -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "
         f"-jar {JAVA_PARTS}/registry/quarkus-run.jar",
-        ready=answers(f"{layout.url('registry')}/apis/ccompat/v7/subjects"),
+        ready=answers(layout, "registry", "/apis/ccompat/v7/subjects", refused=layout.secure),
         ports=("registry", "registry_management"),
         environment={
             "QUARKUS_HTTP_HOST": "127.0.0.1",
-            "QUARKUS_HTTP_PORT": str(layout.ports["registry"]),
+            "QUARKUS_HTTP_PORT": "0" if layout.secure else str(layout.ports["registry"]),
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": str(layout.ports["registry_management"]),
             "APICURIO_STORAGE_KIND": "kafkasql",
             "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": layout.address("kafka"),
-        },
+        }
+        | ({"QUARKUS_CONFIG_LOCATIONS": f"{layout.config}/registry.properties"} if layout.secure else {}),
     )
 
 
@@ -179,9 +191,9 @@ def our_programs(layout: Layout) -> list[Program]:
         return Program(
             name=name,
             command=f"{VENV}/bin/{command}",
-            ready=answers(layout.url(port) + path),
+            ready=answers(layout, port, path),
             ports=(port,),
-            environment=ours(layout),
+            environment=ours(layout, name),
         )
 
     return [
@@ -195,10 +207,10 @@ def our_programs(layout: Layout) -> list[Program]:
     ]
 
 
-def ours(layout: Layout) -> dict[str, str]:
-    """Environment of our own programs."""
-    return {
-        "FIELDSTREAM_CONFIG": str(layout.settings_file),
+def ours(layout: Layout, name: str) -> dict[str, str]:
+    """Environment of one of our own programs."""
+    return ({"SSL_CERT_FILE": f"{layout.pki}/ca.crt"} if layout.secure else {}) | {
+        "FIELDSTREAM_CONFIG": str(layout.settings_of(name) if name in secure.OURS else layout.settings_file),
         "JAVA_HOME": str(java_home()),
         "FLINK_HOME": f"{JAVA_PARTS}/flink",
         "PYTHONUNBUFFERED": "1",

@@ -24,7 +24,7 @@ from fieldstream_central.store.retention import apply_retention
 from fieldstream_central.topics_admin import create_topics, kafka_answers, register_schemas, schemas_on_disk
 from supervisor.xmlrpc import SupervisorTransport
 
-from local import configs
+from local import configs, secure
 from local.install import java_home
 from local.layout import JAVA_PARTS, VENV, Layout
 from local.programs import Program, our_programs, outside_parts, registry
@@ -142,9 +142,13 @@ def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None) -> 
         format_kafka(layout)
         supervisor.launch(everything)
     settings = load_settings(layout.settings_file)
+    if layout.secure:
+        secure.trust(layout)
     for program in outside:
         supervisor.start(program.name)
     step(layout, "kafka", lambda: kafka_answers(settings), 120)
+    if layout.secure:
+        secure.grant_rights(layout)
     create_topics(settings)
     supervisor.start(reg.name)
     for program in outside[1:]:
@@ -173,7 +177,9 @@ def all_programs(layout: Layout) -> list[Program]:
 
 def jobs_running(layout: Layout) -> bool:
     """Whether both stream jobs run, by the keeper's own metric."""
-    with urllib.request.urlopen(layout.url("jobs") + "/metrics", timeout=2) as response:  # noqa: S310 - loopback
+    with urllib.request.urlopen(  # noqa: S310 - loopback
+        layout.url("jobs") + "/metrics", timeout=2, context=layout.tls("jobs")
+    ) as response:
         lines = response.read().decode().splitlines()
     values = [line.split()[-1] for line in lines if line.startswith("fieldstream_job_running{")]
     return len(values) >= 2 and all(float(value) == 1 for value in values)

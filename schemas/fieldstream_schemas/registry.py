@@ -6,6 +6,7 @@ implicitly: only `register` (called by `fieldstream schemas register`) writes.
 Wire format (Confluent): byte 0, schema id as 4 bytes big-endian, Avro binary.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from fieldstream_schemas.topics import Topic
 
@@ -51,6 +52,16 @@ def schema_id_of(value: bytes) -> int:
     if len(value) < FRAME_BYTES or value[0] != 0:
         raise ValueError("not in Confluent wire format: expected a zero byte and a schema id")
     return int(_FRAME.unpack_from(value)[1])
+
+
+def _without_user(address: str) -> tuple[str, dict[str, str]]:
+    """The address without `user:password@`, and these as a header."""
+    parts = urlsplit(address)
+    if parts.username is None:
+        return address, {}
+    token = base64.b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return url, {"Authorization": f"Basic {token}"}
 
 
 class SchemaRegistry:
@@ -124,12 +135,13 @@ class SchemaRegistry:
 
     def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
         problems = []
-        for url in self._urls:
+        for address in self._urls:
+            url, authorization = _without_user(address)
             request = urllib.request.Request(  # noqa: S310 - the URL is the operator's own setting
                 url + path,
                 method=method,
                 data=json.dumps(body).encode() if body is not None else None,
-                headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
+                headers={"Content-Type": "application/vnd.schemaregistry.v1+json"} | authorization,
             )
             try:
                 with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310

@@ -39,6 +39,7 @@ class Component:
     watched_groups: tuple[str, ...] = ()  # whose lag it asks for
     creates: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()  # topics that are its own affair; a name that ends in * as with groups
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,12 @@ COMPONENTS = {
             groups=("fieldstream-maintenance", "fieldstream-alarms-*", "fieldstream-audit-log"),
         ),
         Component(
+            name="registry",
+            does="keeps schemas",
+            groups=("apicurio-*", "kafkasql-*"),
+            keeps=("kafkasql-*", "registry-events"),
+        ),
+        Component(
             name="setup",
             does="creates topics, loads assets, announces planned work and requests to forget",
             reads=(AUDIT_LOG,),
@@ -123,6 +130,8 @@ def rights(component: Component) -> list[Right]:
     found += [Right("topic", name, False, ("Write", "Describe")) for name in component.rehearses]
     found += [Right("topic", name, False, ("Create", "Describe")) for name in component.creates]
     found += [Right("topic", name, False, ("Delete",)) for name in component.deletes]
+    everything = ("Create", "Read", "Write", "Describe", "DescribeConfigs", "AlterConfigs")
+    found += [Right("topic", name.removesuffix("*"), name.endswith("*"), everything) for name in component.keeps]
     found += [Right("group", name.removesuffix("*"), name.endswith("*"), ("Read",)) for name in component.groups]
     found += [Right("group", name, False, ("Describe",)) for name in component.watched_groups]
     return found

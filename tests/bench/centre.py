@@ -120,7 +120,7 @@ def pin(world: World, cores: list[int]) -> None:
 def bare(world: World) -> dict[str, float]:
     """Records/s of a job that reads readings.raw and filters, nothing else: by its Avro format, as mere bytes."""
     console.print("  bare Flink: source and filter over the same readings ...")
-    environment = os.environ | ours(world.layout)
+    environment = os.environ | ours(world.layout, "jobs")
     rates = {}
     for form in ("readings", "bytes"):
         done = subprocess.run([VENV / "bin/python", "-m", "bench.bare_job", form], env=environment,

@@ -138,4 +138,4 @@ def command(*arguments: str) -> list[str]:
 
 def environment(world: World, code: Path) -> dict[str, str]:
     """For a program of another version on a world's stack."""
-    return os.environ | ours(world.layout) | {"PYTHONPATH": str(code)}
+    return os.environ | ours(world.layout, "jobs") | {"PYTHONPATH": str(code)}

@@ -54,8 +54,8 @@ def create_authority(folder: Path, *, days: int, replace: bool = False, now: dat
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
     )
-    _write(folder / f"{AUTHORITY}.key", _pem(key), mode=0o600)
-    _write(folder / f"{AUTHORITY}.crt", builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), mode=0o644)
+    write_file(folder / f"{AUTHORITY}.key", _pem(key), mode=0o600)
+    write_file(folder / f"{AUTHORITY}.crt", builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), mode=0o644)
     return read(folder, AUTHORITY)
 
 
@@ -77,8 +77,8 @@ def issue(
         raise PkiError(f"{folder}/{name}.key exists; `pki renew` prolongs its certificate, --replace makes a new key")
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _signed(folder, name, tuple(hosts), key, days=days, now=now)
-    _write(folder / f"{name}.key", _pem(key), mode=0o600)
-    _write(folder / f"{name}.crt", certificate, mode=0o644)
+    write_file(folder / f"{name}.key", _pem(key), mode=0o600)
+    write_file(folder / f"{name}.crt", certificate, mode=0o644)
     return read(folder, name)
 
 
@@ -92,7 +92,9 @@ def renew(folder: Path, *, within_days: float, days: int, now: datetime | None =
     due = [one for one in everything(folder) if one.name != AUTHORITY and one.expires_at < ends]
     for one in due:
         key = _key(folder / f"{one.name}.key")
-        _write(folder / f"{one.name}.crt", _signed(folder, one.name, one.hosts, key, days=days, now=now), mode=0o644)
+        write_file(
+            folder / f"{one.name}.crt", _signed(folder, one.name, one.hosts, key, days=days, now=now), mode=0o644
+        )
     return [read(folder, one.name) for one in due]
 
 
@@ -200,7 +202,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _write(file: Path, content: bytes, *, mode: int) -> None:
+def write_file(file: Path, content: bytes, *, mode: int) -> None:
     """Whole or not at all, and never readable by others for a moment."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fieldstream_central.certificate import server_context
 from fieldstream_central.settings import load_settings
 from fieldstream_central.store.audit import audit, audit_period
 from fieldstream_central.store.backup import BackupError
@@ -51,8 +52,10 @@ def serve(
     from fieldstream_central.store.embedded.server import serve as serve_engine
 
     _logging()
-    data = path or load_settings().clickhouse_path
-    raise typer.Exit(serve_engine(data, host=host, port=port, memory_mb=memory_mb, users=users, backups=backups))
+    settings = load_settings()
+    data, tls = path or settings.clickhouse_path, server_context(settings)
+    served = serve_engine(data, host=host, port=port, memory_mb=memory_mb, users=users, backups=backups, tls=tls)
+    raise typer.Exit(served)
 
 
 @app.command()

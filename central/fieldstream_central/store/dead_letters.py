@@ -24,6 +24,7 @@ from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.sealing import SealError
 from fieldstream_schemas.topics import READINGS_RAW, TOPICS
 
+from fieldstream_central.certificate import files
 from fieldstream_central.kafka_access import connection
 from fieldstream_central.privacy.keyring import KeyringError
 from fieldstream_central.privacy.names import Opener
@@ -156,8 +157,10 @@ class Replayer:
     def _to_broker(self, letter: Letter) -> str:
         broker = urlparse(self._settings.mqtt)
         host, port = broker.hostname or "127.0.0.1", broker.port or 1883
+        own = files(self._settings) if broker.scheme == "mqtts" else None
+        tls: Any = {"ca_certs": str(own.ca), "certfile": str(own.cert), "keyfile": str(own.key)} if own else None
         try:
-            mqtt_publish.single(letter.source, letter.payload, qos=1, hostname=host, port=port)
+            mqtt_publish.single(letter.source, letter.payload, qos=1, hostname=host, port=port, tls=tls)
         except OSError as error:
             raise ReplayError(f"the MQTT broker at {host}:{port} (setting `mqtt`) does not answer: {error}") from error
         return f"MQTT topic {letter.source}"

@@ -1,19 +1,28 @@
 """The Flink cluster: settings that every job shares, and the cluster's REST interface."""
 
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from fieldstream_schemas.registry import SchemaRegistry
 from fieldstream_schemas.topics import ANOMALIES, DEAD_LETTERS, READINGS_CLEAN, WINDOWS
 
 from fieldstream_central.certificate import client_context
+from fieldstream_central.kafka_access import of_job
 from fieldstream_central.settings import Settings
 
 WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
 
+
+# Flink's own choice of ciphers has none for keys on elliptic curves.
+TLS = {
+    "security.ssl.protocol": "TLSv1.2",
+    "security.ssl.algorithms": "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+}
 
 # Settings of every job. They travel with the job: a client's submission does not take them from the cluster.
 COMMON = {
@@ -51,7 +60,7 @@ def job_configuration(
     """
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     known = {
-        "fieldstream.kafka": settings.kafka,
+        **{f"fieldstream.kafka.{key}": value for key, value in of_job(settings, name).items()},
         "fieldstream.registry": ",".join(settings.registry),
         "fieldstream.schema-cache": str(settings.schema_cache.absolute()),
         "fieldstream.pseudonym-key-file": str(settings.pseudonym_key_file.absolute()),
@@ -78,16 +87,32 @@ def job_configuration(
 
 def _submission(settings: Settings, name: str) -> dict[str, str]:
     """What a shared cluster has to be told of a job; a cluster of the job's own was started with all of it."""
-    host, port = settings.flink.removeprefix("http://").split(":")
-    return {
+    where = urlsplit(settings.flink)
+    return rest_options(settings.flink_store) | {
         "execution.target": "remote",
         "execution.attached": "false",
-        "rest.address": host,
-        "rest.port": port,
+        "rest.address": where.hostname or "",
+        "rest.port": str(where.port),
         # Said here, or a client takes the number of its own cores.
         "parallelism.default": str(settings.parallelism),
         "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
         "execution.checkpointing.dir": checkpoint_folder(settings, name).as_uri(),
+    }
+
+
+def rest_options(store: Path | None) -> dict[str, str]:
+    """Flink's options for its REST interface by mutual TLS with the key and the certificates of a store."""
+    if store is None:
+        return {}
+    password = store.with_suffix(".password").read_text()
+    return TLS | {
+        "security.ssl.rest.enabled": "true",
+        "security.ssl.rest.authentication-enabled": "true",
+        "security.ssl.rest.keystore": f"{store}.p12",
+        "security.ssl.rest.keystore-password": password,
+        "security.ssl.rest.key-password": password,
+        "security.ssl.rest.truststore": f"{store}.trust.p12",
+        "security.ssl.rest.truststore-password": password,
     }
 
 
@@ -122,11 +147,21 @@ def _newest_metadata(settings: Settings, name: str) -> Path | None:
     return max(complete, key=lambda path: path.stat().st_mtime, default=None)
 
 
+def _context(settings: Settings) -> ssl.SSLContext:
+    """Flink has an authority of its own, or whoever has a certificate could submit a job."""
+    store = settings.flink_store
+    if store is None:
+        return client_context(settings)
+    context = ssl.create_default_context(cafile=str(store.with_name("ca.crt")))
+    context.load_cert_chain(store.with_suffix(".crt"), store.with_suffix(".key"))
+    return context
+
+
 class Cluster:
     """The cluster's REST interface. Methods raise httpx.HTTPError when it does not answer."""
 
     def __init__(self, settings: Settings) -> None:
-        self._http = httpx.Client(base_url=settings.flink, timeout=10.0, verify=client_context(settings))
+        self._http = httpx.Client(base_url=settings.flink, timeout=10.0, verify=_context(settings))
 
     def jobs(self) -> list[dict[str, Any]]:
         """Overview of all jobs: jid, name, state, start-time."""

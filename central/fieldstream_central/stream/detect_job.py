@@ -25,6 +25,7 @@ from fieldstream_central.detect.cohort import CohortDetection
 from fieldstream_central.detect.config import DetectionConfig
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.packing import StateVersionError
+from fieldstream_central.kafka_access import Properties, as_sql, of_job, of_worker
 from fieldstream_central.maintenance import MaintenanceFeed
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import job_configuration
@@ -41,7 +42,7 @@ CREATE TEMPORARY TABLE windows (
   event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, -- the end of the window
   WATERMARK FOR event_time AS event_time - INTERVAL '1' SECOND
 ) WITH (
-  'connector' = 'kafka', 'topic' = 'windows', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'windows', $kafka,
   'properties.group.id' = 'fieldstream-detect', 'scan.startup.mode' = 'earliest-offset', 'format' = 'raw'
 );
 CREATE TEMPORARY TABLE heartbeats (
@@ -49,12 +50,12 @@ CREATE TEMPORARY TABLE heartbeats (
   event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
   WATERMARK FOR event_time AS event_time - INTERVAL '{HEARTBEAT_DELAY_S}' SECOND
 ) WITH (
-  'connector' = 'kafka', 'topic' = 'gateways', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'gateways', $kafka,
   'properties.group.id' = 'fieldstream-detect', 'scan.startup.mode' = 'latest-offset', 'format' = 'raw',
   'scan.watermark.idle-timeout' = '2s'
 );
 CREATE TEMPORARY TABLE anomalies (`key` STRING, `value` BYTES) WITH (
-  'connector' = 'kafka', 'topic' = 'anomalies', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'anomalies', $kafka,
   'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
   'properties.compression.type' = 'lz4'
 )
@@ -77,7 +78,7 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
     """Feeds each cohort's windows to its `CohortDetection` and keeps what that has learned in Flink's state."""
 
     def __init__(
-        self, config: DetectionConfig, kafka: str, cache: Path, urls: tuple[str, ...], anomaly_schema_id: int
+        self, config: DetectionConfig, kafka: Properties, cache: Path, urls: tuple[str, ...], anomaly_schema_id: int
     ) -> None:
         self._config = config
         self._kafka = kafka
@@ -91,7 +92,7 @@ class DetectAnomalies(KeyedProcessFunction):  # type: ignore[misc] # pyflink is 
         self._parts = runtime_context.get_map_state(descriptor)
         self._live: OrderedDict[str, CohortDetection] = OrderedDict()
         self._registry = SchemaRegistry(self._urls, self._cache)
-        self._maintenance = MaintenanceFeed({"bootstrap.servers": self._kafka}, self._registry)
+        self._maintenance = MaintenanceFeed(self._kafka, self._registry)
         self._planned = self._config.maintenance
         self._follow_maintenance(wait_s=FIRST_POLL_S)
         self._writers: dict[int, Any] = {}
@@ -209,12 +210,12 @@ def prepare(settings: Settings, *, restore_from: str | None, rehearsal: bool = F
     """The job, ready to be executed on the cluster, from a checkpoint or savepoint if given."""
     table_env = StreamTableEnvironment.create(environment(settings, restore_from, rehearsal=rehearsal))
     table_env.execute_sql("CREATE TEMPORARY FUNCTION asset_key AS 'fieldstream.AssetKey'")
-    for statement in SOURCES.replace("$kafka", settings.kafka).split(";\n"):
+    for statement in SOURCES.replace("$kafka", as_sql(of_job(settings, "detect"))).split(";\n"):
         table_env.execute_sql(redirected(statement) if rehearsal else statement)
     registry = SchemaRegistry(settings.registry, settings.schema_cache)
     function = DetectAnomalies(
         DetectionConfig.load(settings.detection_file) if settings.detection_file else DetectionConfig(),
-        settings.kafka,
+        of_worker(settings, "detect"),
         settings.schema_cache.absolute(),
         settings.registry,
         registry.wait_for_id(ANOMALIES),

@@ -6,6 +6,7 @@ from string import Template
 from fieldstream_schemas.sealing import Seal
 from pyflink.table import EnvironmentSettings, StatementSet, TableEnvironment
 
+from fieldstream_central.kafka_access import as_sql, of_job
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream.cluster import job_configuration
 from fieldstream_central.stream.rehearsal import CONFIGURATION, SUFFIX, redirected
@@ -31,7 +32,7 @@ def statements(settings: Settings) -> list[str]:
     public_key = settings.letter_public_key_file
     text = template.substitute(
         sealed_by=Seal(public_key).fingerprint if public_key else "",
-        kafka=settings.kafka,
+        kafka=as_sql(of_job(settings, "pipeline")),
         window_s=WINDOW_S,
         out_of_order_s=OUT_OF_ORDER_S,
     )

@@ -13,7 +13,7 @@ CREATE TEMPORARY TABLE readings_raw (
   WATERMARK FOR event_time AS
     LEAST(event_time, CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP_LTZ(3))) - INTERVAL '$out_of_order_s' SECOND
 ) WITH (
-  'connector' = 'kafka', 'topic' = 'readings.raw', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'readings.raw', $kafka,
   'properties.group.id' = 'fieldstream-pipeline', 'scan.startup.mode' = 'earliest-offset', 'format' = 'raw'
 );
 
@@ -27,7 +27,7 @@ CREATE TEMPORARY TABLE heartbeats (
   WATERMARK FOR event_time AS
     LEAST(event_time, CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP_LTZ(3))) + INTERVAL '2' SECOND
 ) WITH (
-  'connector' = 'kafka', 'topic' = 'gateways', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'gateways', $kafka,
   'properties.group.id' = 'fieldstream-pipeline', 'scan.startup.mode' = 'latest-offset',
   'key.format' = 'raw', 'key.fields' = 'gateway_id', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
   'scan.watermark.idle-timeout' = '2s'
@@ -35,21 +35,21 @@ CREATE TEMPORARY TABLE heartbeats (
 
 CREATE TEMPORARY TABLE readings_clean (device_id STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
 WITH (
-  'connector' = 'kafka', 'topic' = 'readings.clean', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'readings.clean', $kafka,
   'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
   'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
 );
 
 CREATE TEMPORARY TABLE windows (`key` STRING, `value` BYTES, event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
 WITH (
-  'connector' = 'kafka', 'topic' = 'windows', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'windows', $kafka,
   'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
   'properties.partitioner.class' = 'fieldstream.DevicePartitioner',
   'properties.compression.type' = 'lz4', 'properties.linger.ms' = '20', 'properties.batch.size' = '131072'
 );
 
 CREATE TEMPORARY TABLE dead_letters (`key` STRING, `value` BYTES) WITH (
-  'connector' = 'kafka', 'topic' = 'dead-letters', 'properties.bootstrap.servers' = '$kafka',
+  'connector' = 'kafka', 'topic' = 'dead-letters', $kafka,
   'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'
 );
 

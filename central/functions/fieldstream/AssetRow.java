@@ -19,12 +19,20 @@ import org.apache.flink.table.functions.TableFunction;
 @FunctionHint(output = @DataTypeHint(bridgedTo = RowData.class, value = "ROW<site STRING, area STRING, "
         + "asset_id STRING, asset_type STRING, unit STRING, low_low DOUBLE, low DOUBLE, high DOUBLE, high_high DOUBLE>"))
 public final class AssetRow extends TableFunction<RowData> {
+    private static final String[] PROPERTIES = {"bootstrap.servers", "security.protocol", "ssl.keystore.type",
+        "ssl.keystore.location", "ssl.truststore.type", "ssl.truststore.location"};
+
     private transient AssetTable assets;
 
     @Override
     public void open(FunctionContext context) {
         Properties kafka = new Properties();
-        kafka.setProperty("bootstrap.servers", context.getJobParameter("fieldstream.kafka", "127.0.0.1:9092"));
+        for (String name : PROPERTIES) {
+            String value = context.getJobParameter("fieldstream.kafka." + name, "");
+            if (!value.isEmpty()) {
+                kafka.setProperty(name, value);
+            }
+        }
         assets = AssetTable.shared(kafka, new Schemas(context));
     }
 

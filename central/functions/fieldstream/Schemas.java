@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
+import java.util.Base64;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -85,9 +86,15 @@ final class Schemas {
         HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).build();
         for (String registry : registries) {
             try {
-                HttpRequest request = HttpRequest.newBuilder(URI.create(registry + "/schemas/ids/" + id + "/schema"))
-                        .timeout(Duration.ofSeconds(3)).build();
-                HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+                HttpRequest.Builder request = HttpRequest
+                        .newBuilder(URI.create(registry.replaceFirst("//[^/@]*@", "//") + "/schemas/ids/" + id + "/schema"))
+                        .timeout(Duration.ofSeconds(3));
+                String who = URI.create(registry).getUserInfo();
+                if (who != null) {
+                    request.header("Authorization", "Basic "
+                            + Base64.getEncoder().encodeToString(who.getBytes(StandardCharsets.UTF_8)));
+                }
+                HttpResponse<String> answer = client.send(request.build(), HttpResponse.BodyHandlers.ofString());
                 if (answer.statusCode() == 200) {
                     return answer.body();
                 }

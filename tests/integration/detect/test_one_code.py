@@ -14,6 +14,7 @@ from fieldstream_central.detect.config import DetectionConfig
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.replay import Outcome, replay_windows
 from fieldstream_central.detect.stored import StoredRange
+from fieldstream_central.kafka_access import Properties
 from fieldstream_central.store.migrate import migrate
 from fieldstream_central.stream.detect_job import DetectAnomalies
 from fieldstream_schemas.registry import FRAME_BYTES, frame_header
@@ -23,7 +24,7 @@ from integration.store.rig import Store, encode, schema_cache
 from pyflink.common import Row, Types, WatermarkStrategy
 from pyflink.datastream import StreamExecutionEnvironment
 
-NO_KAFKA = "127.0.0.1:1"
+NO_KAFKA: Properties = {"bootstrap.servers": "127.0.0.1:1"}
 RESTART_AT = 15_000
 
 

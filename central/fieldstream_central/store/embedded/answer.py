@@ -39,7 +39,10 @@ def execute(engine: Engine, request: Request, work: Work, user: User) -> Answer:
     started = time.monotonic()
     with ExitStack() as stack:
         reading = statement.verb(work.sql.encode()) in statement.STREAMED
-        prepare = _preparations(request, user)
+        if refused := user.refuses(work.sql):
+            raise EngineError(f"Code: 497. DB::Exception: {user.name}: Not enough privileges: {refused}.", 497)
+        fills = user.inserts_into(work.sql)
+        prepare = _preparations(engine, request, user, readonly=user.readonly and not fills)
         if reading and not request.session:
             # Names of parameters are part of the key: a handle remembers values of earlier questions.
             key = (*prepare, *request.params)
@@ -64,20 +67,38 @@ def _prepare(connection: Connection, statements: tuple[str, ...]) -> None:
         run(connection, sql)
 
 
-def _preparations(request: Request, user: User) -> tuple[str, ...]:
+def _preparations(engine: Engine, request: Request, user: User, *, readonly: bool) -> tuple[str, ...]:
     settings: Mapping[str, str] = _LIKE_A_SERVER | dict(user.settings) | dict(request.settings)
     if user.readonly:
         # Limits of a read-only user stand: what the request asks comes first, then they, then the lock.
         settings = _LIKE_A_SERVER | dict(request.settings) | dict(user.settings)
+    if user.sites:
+        settings = {**settings, "additional_table_filters": _only(engine, user.sites)}
     asked = request.settings.get("readonly", "0")
-    level = "1" if user.readonly else asked if asked in ("1", "2") else "2" if request.reading_only else ""
-    readonly = f", readonly = {level}" if level else ""
+    level = "1" if readonly else asked if asked in ("1", "2") else "2" if request.reading_only else ""
+    locked = f", readonly = {level}" if level else ""
     names = [name for name in settings if name != "readonly"]
     bad = next((name for name in names if not name.replace("_", "").isalnum()), None)
     if bad is not None:
         raise EngineError(f"Code: 115. DB::Exception: Setting {bad!r} is unknown. (UNKNOWN_SETTING)", 115)
-    setting = "SET " + ", ".join(f"{name} = {quote(settings[name])}" for name in names) + readonly
+    setting = "SET " + ", ".join(f"{name} = {quote(settings[name])}" for name in names) + locked
     return (f"USE `{request.database.replace('`', '')}`", setting) if request.database else (setting,)
+
+
+_TABLES = """SELECT table, countIf(name = 'site') > 0 FROM system.columns
+WHERE database = 'fieldstream' GROUP BY table ORDER BY table"""
+
+
+def _only(engine: Engine, sites: tuple[str, ...]) -> str:
+    """The engine's filter for rows of these sites: tables that name a site are filtered, others are empty."""
+    listed = ", ".join(quote(site) for site in sites)
+    with engine.handle() as connection:
+        rows = bytes(run(connection, _TABLES).bytes()).decode().split("\n")
+    filters = {
+        table: f"site IN ({listed})" if named == "1" else "0"
+        for table, _, named in (r.partition("\t") for r in rows if r)
+    }
+    return "{" + ", ".join(f"{quote('fieldstream.' + table)}: {quote(sql)}" for table, sql in filters.items()) + "}"
 
 
 def _insert(connection: Connection, work: Work) -> dict[str, str]:

@@ -8,6 +8,8 @@ import argparse
 import logging
 import secrets
 import signal
+import socket
+import ssl
 import string
 import sys
 import threading
@@ -43,14 +45,38 @@ class ClickHouseServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], engine: Engine, users: Users, max_queries: int = 16) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        engine: Engine,
+        users: Users,
+        *,
+        tls: ssl.SSLContext | None = None,
+        max_queries: int = 16,
+    ) -> None:
         self.engine = engine
         self.users = users
+        self.tls = tls
         self.slots = threading.BoundedSemaphore(max_queries)
         self.max_queries = max_queries
         with engine.handle() as connection:
             self.version = bytes(run(connection, "SELECT version()").bytes()).decode().strip()
         super().__init__(address, Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A client's connection. The handshake comes with its first bytes, in its own thread."""
+        connection, address = super().get_request()
+        if self.tls is not None:
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that breaks off, or speaks no TLS where TLS is spoken, is worth a line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handle_error(request, client_address)
+        else:
+            log.info("client %s: %s", client_address[0], error)
 
     def drain(self, timeout_s: float) -> bool:
         """Waits until nothing runs and lets nothing start. False: something still ran after `timeout_s`."""
@@ -98,7 +124,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, raw_body: Iterator[bytes]) -> None:
         url = urlsplit(self.path)
         asked = request.parse(self.command, url.query, self.headers)  # type: ignore[arg-type]
-        user = self.server.users.authenticate(self.headers, asked.query)  # type: ignore[arg-type]
+        address = str(self.client_address[0])
+        user = self.server.users.authenticate(self.headers, asked.query, address)  # type: ignore[arg-type]
         if url.path not in ("/", ""):
             raise EngineError(f"Code: 60. There is no handle {url.path}. Use / or /ping.", 60)
         work = request.work_of(asked, raw_body)
@@ -205,11 +232,12 @@ def serve(
     memory_mb: int = 1500,
     users: Path | None = None,
     backups: Path | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT; lets running statements end. The exit status."""
     try:
         engine = Engine(path, memory_mb=memory_mb, backups=backups)
-        server = ClickHouseServer((host, port), engine, Users(users))
+        server = ClickHouseServer((host, port), engine, Users(users), tls=tls)
     except (EngineError, OSError, ValueError) as error:
         log.error("cannot serve %s on %s:%d: %s", path, host, port, error)
         return 1
