@@ -22,6 +22,7 @@ DEFAULT_LIMITS = {"max_execution_time": "60", "max_memory_usage": "1000000000", 
 
 _LISTS = ("statements", "inserts", "sites", "addresses")
 _AROUND = re.compile(r"merge|loop|remote|cluster", re.IGNORECASE)
+_FROM = re.compile(r"\bFROM\b", re.IGNORECASE)
 _INSERT = re.compile(r"\s*INSERT\s+INTO\s+([\w.]+)", re.IGNORECASE)
 
 
@@ -57,9 +58,9 @@ class User:
         return ""
 
     def inserts_into(self, sql: str) -> bool:
-        """Whether the statement fills a table that this read-only user may fill."""
+        """Whether the statement fills a table that this read-only user may fill, from no other place."""
         found = _INSERT.match(sql)
-        return found is not None and found.group(1) in self.inserts
+        return found is not None and found.group(1) in self.inserts and not _FROM.search(sql)
 
 
 class Users:
