@@ -14,7 +14,7 @@ COPY --from=flink /opt/flink/lib /flink/lib
 COPY deploy/local/pom.xml /src/
 COPY central/functions /src/functions
 COPY schemas/fieldstream_schemas/avro /classes/avro
-RUN mvn -q -B -f /src/pom.xml dependency:copy@flink-lib -Dtarget=/parts \
+RUN mvn -q -B -f /src/pom.xml dependency:copy@flink-lib dependency:copy@flink-s3 -Dtarget=/parts \
  && cp /parts/flink-lib/*.jar /flink/lib/ \
  && javac -parameters --release 17 -cp '/flink/lib/*' -d /classes /src/functions/fieldstream/*.java \
  && jar cf /parts/flink-lib/fieldstream-functions.jar -C /classes .
@@ -32,11 +32,11 @@ RUN uv venv --python 3.11 /opt/fieldstream \
 FROM ${FLINK}
 RUN install -d -o 10001 -g 10001 /var/lib/fieldstream && cp /opt/flink/opt/flink-python-*.jar /opt/flink/lib/
 COPY --from=java /parts/flink-lib /opt/flink/lib
+COPY --from=java /parts/flink-s3 /opt/flink/plugins/s3-fs-native
 COPY --from=python /opt/python /opt/python
 COPY --from=python /opt/fieldstream /opt/fieldstream
 # Where a client looks for it that submits to a shared cluster.
-RUN ln -s /opt/flink/lib/fieldstream-functions.jar /opt/fieldstream/fieldstream-functions.jar \
- && mkdir -p /opt/flink/plugins/s3-fs-presto && cp /opt/flink/opt/flink-s3-fs-presto-*.jar /opt/flink/plugins/s3-fs-presto/
+RUN ln -s /opt/flink/lib/fieldstream-functions.jar /opt/fieldstream/fieldstream-functions.jar
 ENV PATH=/opt/fieldstream/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp FLINK_HOME=/opt/flink
 WORKDIR /var/lib/fieldstream
 USER 10001:10001

@@ -33,6 +33,7 @@ PROGRAMS = {
     "javac": "default-jdk-headless",
 }
 BROWSER = {"chromium": "chromium"}
+POSTGRES = {"postgres": "postgresql"}
 
 
 class InstallError(Exception):
@@ -52,6 +53,8 @@ def main() -> int:
     programs = dict(PROGRAMS)
     if "--with-browser" in sys.argv:
         programs |= BROWSER
+    if "--with-connect" in sys.argv:
+        programs |= POSTGRES
     steps: list[tuple[str, Callable[[], Iterable[Path | str]], Callable[[], None]]] = [
         ("system packages", lambda: sorted(programs), lambda: install_packages(programs)),
         ("Python packages", lambda: [ROOT / "constraints.txt"], install_python),
@@ -64,6 +67,8 @@ def main() -> int:
         steps.append(("Superset", lambda: [ROOT / "constraints-superset.txt"], install_superset))
     if "--with-supply-chain" in sys.argv:
         steps.append(("supply chain's tools", lambda: [ROOT / "constraints-supply-chain.txt"], install_supply_chain))
+    if "--with-connect" in sys.argv:
+        steps.append(("Kafka Connect, Debezium", lambda: [ROOT / "deploy/assets/pom.xml"], install_connect))
     try:
         if sys.version_info[:2] != (3, 11):
             raise InstallError(f"Python 3.11 is needed, this is {sys.version.split()[0]}. Set PYTHON=python3.11.")
@@ -117,13 +122,14 @@ def install_packages(programs: dict[str, str]) -> None:
         *packages)  # fmt: skip
     if Path("/run/systemd/system").exists():
         # The packages start services on the very ports the local stack uses.
-        services = [p for p in packages if p in ("mosquitto", "prometheus", "prometheus-alertmanager")]
+        services = [p for p in packages if p in ("mosquitto", "prometheus", "prometheus-alertmanager", "postgresql")]
         run(*sudo, "systemctl", "disable", "--now", *services)
 
 
 def path_of(program: str) -> str | None:
     """Where a program lies, also in the folders where Debian keeps servers; None if it is missing."""
-    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    postgres = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    return shutil.which(program, path=":".join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", *postgres]))
 
 
 def install_python() -> None:
@@ -171,10 +177,16 @@ def install_distributions() -> None:
 
 def install_java_parts() -> None:
     """Resolves the jars with Maven into var/java."""
-    for part in ("kafka", "flink-lib", "bench-lib", "registry"):
+    for part in ("kafka", "flink-lib", "flink-s3", "bench-lib", "registry"):
         shutil.rmtree(JAVA_PARTS / part, ignore_errors=True)
     # On the system's Java, not the wheel's: only that one knows the certificates of this machine's own proxy.
     run("mvn", "-q", "-B", "-f", ROOT / "deploy/local/pom.xml", "generate-resources")
+
+
+def install_connect() -> None:
+    """Resolves Kafka Connect and Debezium with Maven into var/java/connect."""
+    shutil.rmtree(JAVA_PARTS / "connect", ignore_errors=True)
+    run("mvn", "-q", "-B", "-f", ROOT / "deploy/assets/pom.xml", "generate-resources")
 
 
 def install_flink() -> None:
@@ -187,6 +199,7 @@ def install_flink() -> None:
         script.chmod(0o755)
     for jar in (JAVA_PARTS / "flink-lib").glob("*.jar"):
         shutil.copy(jar, FLINK_HOME / "lib")
+    shutil.copytree(JAVA_PARTS / "flink-s3", FLINK_HOME / "plugins" / "s3-fs-native")
     python_jar = next((wheel / "opt").glob("flink-python-*.jar"))
     for folder in ("lib", "opt"):  # the cluster looks in one, PyFlink in the other
         (FLINK_HOME / folder).mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 from fieldstream_central.settings import load_settings
-from fieldstream_central.stream.cluster import hold_file
+from fieldstream_central.stream import checkpoints
 from fieldstream_schemas.topics import READINGS_CLEAN
 from local.stack import Supervisor, all_programs, wait_until
 
@@ -156,10 +156,10 @@ def test_what_depends_on_an_ill_part_is_not_called_ill_too(stack: Stack) -> None
     later = {one["part"] for one in found if not one["well"] and not one["remedy"]}
     assert later >= {"loader", "gateways", "completeness", "data"}
 
-    hold_file(settings, "detect").touch()
+    checkpoints.hold(settings, "detect")
     with changed(settings.notify_file or Path(), 'first = "nobody"\n'), stopped(stack, "loader"):
         found = doctor(stack)
-    hold_file(settings, "detect").unlink()
+    checkpoints.release(settings, "detect")
     assert named(found, "loader", "refused")
     assert named(found, "flink", "detect was stopped by somebody")
     assert named(found, "alerter", "there is no receiver 'nobody'")

@@ -3,6 +3,7 @@
 import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +17,8 @@ from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.migrate import migrations
-from fieldstream_central.stream.cluster import Cluster, checkpoint_age_s, hold_file
+from fieldstream_central.stream import checkpoints
+from fieldstream_central.stream.cluster import Cluster
 from fieldstream_central.stream.keeper import JOBS
 
 CHECKPOINT_OLD_S = 120
@@ -93,7 +95,7 @@ def flink(settings: Settings) -> Iterator[Finding]:
     cluster = Cluster(settings)
     for name in JOBS:
         job_id = cluster.running(name)
-        if hold_file(settings, name).exists():
+        if checkpoints.is_held(settings, name):
             yield Finding("flink", f"{name} was stopped by somebody", f"`fieldstream jobs deploy {name}`", down=True)
             continue
         if not job_id or cluster.state(job_id) != "RUNNING":
@@ -101,7 +103,7 @@ def flink(settings: Settings) -> Iterator[Finding]:
             remedy = "Its slots need a TaskManager; then the log of `fieldstream jobs run` says why it does not start."
             yield Finding("flink", f"{name} does not run: {why}", remedy, down=True)
             continue
-        age_s = checkpoint_age_s(settings, name)
+        age_s = checkpoints.age_s(settings, name)
         if age_s is None or age_s > CHECKPOINT_OLD_S:
             age = "none yet" if age_s is None else f"{age_s:.0f} s old"
             remedy = f"See the disk at {settings.flink_checkpoints} and the job's checkpoints on {settings.flink}."
@@ -137,7 +139,7 @@ def clickhouse(settings: Settings) -> Iterator[Finding]:
 
 def disks(settings: Settings) -> Iterator[Finding]:
     """Room for checkpoints and schemas, where they are on this machine."""
-    for path in (settings.flink_checkpoints, settings.schema_cache, settings.notify_ledger.parent):
+    for path in (Path(settings.flink_checkpoints), settings.schema_cache, settings.notify_ledger.parent):
         if path.exists():
             usage = shutil.disk_usage(path)
             said = f"{path} has {usage.free / usage.total:.0%} of its disk left"

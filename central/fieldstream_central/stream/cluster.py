@@ -14,6 +14,7 @@ from fieldstream_schemas.topics import ANOMALIES, DEAD_LETTERS, READINGS_CLEAN, 
 from fieldstream_central.certificate import client_context
 from fieldstream_central.kafka_access import of_job
 from fieldstream_central.settings import Settings
+from fieldstream_central.stream.checkpoints import folder_uri
 
 WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
 
@@ -96,7 +97,7 @@ def _submission(settings: Settings, name: str) -> dict[str, str]:
         # Said here, or a client takes the number of its own cores.
         "parallelism.default": str(settings.parallelism),
         "pipeline.jars": settings.flink_function_jar.absolute().as_uri(),
-        "execution.checkpointing.dir": checkpoint_folder(settings, name).as_uri(),
+        "execution.checkpointing.dir": folder_uri(settings, name),
     }
 
 
@@ -116,35 +117,8 @@ def rest_options(store: Path | None) -> dict[str, str]:
     }
 
 
-def checkpoint_folder(settings: Settings, name: str) -> Path:
-    """Folder of one job's checkpoints; below it one folder per Flink job id."""
-    return settings.flink_checkpoints.absolute() / name
-
-
 class JobError(Exception):
     """A job cannot be stopped, started or upgraded; the message says why and what to do."""
-
-
-def hold_file(settings: Settings, name: str) -> Path:
-    """While this file exists the keeper does not start the job: somebody stopped it on purpose."""
-    return checkpoint_folder(settings, name) / "hold"
-
-
-def latest_checkpoint(settings: Settings, name: str) -> str | None:
-    """Newest complete checkpoint or savepoint of the job, as a URI; None if there is none."""
-    newest = _newest_metadata(settings, name)
-    return newest.parent.as_uri() if newest else None
-
-
-def checkpoint_age_s(settings: Settings, name: str) -> float | None:
-    """Seconds since the job's newest complete checkpoint; None if there is none."""
-    newest = _newest_metadata(settings, name)
-    return time.time() - newest.stat().st_mtime if newest else None
-
-
-def _newest_metadata(settings: Settings, name: str) -> Path | None:
-    complete = [path for path in checkpoint_folder(settings, name).glob("*/*/_metadata") if path.stat().st_size]
-    return max(complete, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _context(settings: Settings) -> ssl.SSLContext:
@@ -226,13 +200,13 @@ class Cluster:
         lines = self.root_exception(newest["jid"]).splitlines() or ["no reason given"]
         return next((line for line in reversed(lines) if line.startswith("Caused by: ")), lines[0])
 
-    def savepoint(self, job_id: str, folder: Path) -> str:
-        """Makes a savepoint below `folder` while the job goes on; returns its URI. Raises JobError."""
-        return self._savepoint(job_id, "savepoints", {"target-directory": folder.as_uri(), "cancel-job": False})
+    def savepoint(self, job_id: str, folder: str) -> str:
+        """Makes a savepoint below `folder`, a URI, while the job goes on; returns its URI. Raises JobError."""
+        return self._savepoint(job_id, "savepoints", {"target-directory": folder, "cancel-job": False})
 
-    def stop_with_savepoint(self, job_id: str, folder: Path) -> str:
-        """Stops a job after a savepoint below `folder`; returns its URI. Raises JobError: the job goes on."""
-        return self._savepoint(job_id, "stop", {"targetDirectory": folder.as_uri(), "drain": False})
+    def stop_with_savepoint(self, job_id: str, folder: str) -> str:
+        """Stops a job after a savepoint below `folder`, a URI,; returns its URI. Raises JobError: the job goes on."""
+        return self._savepoint(job_id, "stop", {"targetDirectory": folder, "drain": False})
 
     def _savepoint(self, job_id: str, how: str, body: dict[str, Any], *, timeout_s: float = 120) -> str:
         answer = self._http.post(f"/jobs/{job_id}/{how}", json=body).raise_for_status().json()

@@ -17,7 +17,8 @@ from prometheus_client import Counter, Gauge
 from fieldstream_central.certificate import show_metrics
 from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.cluster import Cluster, checkpoint_age_s, hold_file, latest_checkpoint
+from fieldstream_central.stream import checkpoints
+from fieldstream_central.stream.cluster import Cluster
 from fieldstream_central.stream.group_lag import GroupLag
 
 JOBS = ("pipeline", "detect")
@@ -70,6 +71,8 @@ class Keeper:
                 if not reachable:
                     log.warning("the Flink cluster answers again")
                 reachable = True
+            except OSError as error:  # a job whose checkpoints cannot be seen is not started from the beginning
+                log.warning("the checkpoints in %s cannot be read: %s", self._settings.flink_checkpoints, error)
             except httpx.HTTPError as error:
                 for job in JOBS:
                     RUNNING.labels(job).set(0)
@@ -83,8 +86,6 @@ class Keeper:
             job_id = self._cluster.running(job)
             runs = job_id is not None and self._cluster.state(job_id) == "RUNNING"
             RUNNING.labels(job).set(runs)
-            if self._settings.flink and (age_s := checkpoint_age_s(self._settings, job)) is not None:
-                CHECKPOINT_AGE.labels(job).set(age_s)
             self._reap(job)
             if runs:
                 self._tries[job] = 0
@@ -94,18 +95,21 @@ class Keeper:
                     EVENTS.labels(job, event).set(count)
             elif (
                 job not in self._submitting
-                and not hold_file(self._settings, job).exists()
                 and time.monotonic() >= self._due[job]
                 and self._cluster.free_slots() > len(self._submitting)
             ):
                 self._submit(job)
+            if self._settings.flink and (age_s := checkpoints.age_s(self._settings, job)) is not None:
+                CHECKPOINT_AGE.labels(job).set(age_s)
 
     def _submit(self, job: str) -> None:
+        if checkpoints.is_held(self._settings, job):
+            return
+        checkpoint = checkpoints.latest(self._settings, job)
         if self._tries[job] and (failed := self._cluster.newest_failure(job)):
             log.error("%s failed at its last start: %s", job, failed)
         self._tries[job] += 1
         self._due[job] = time.monotonic() + min(2.0 ** self._tries[job], LONGEST_PAUSE_S)
-        checkpoint = latest_checkpoint(self._settings, job)
         log.warning("submitting %s from %s", job, checkpoint or "the beginning")
         command = [sys.executable, "-m", "fieldstream_central.stream.submit", job]
         self._submitting[job] = subprocess.Popen([*command, checkpoint] if checkpoint else command)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_folder, hold_file, latest_checkpoint
+from fieldstream_central.stream import checkpoints
+from fieldstream_central.stream.cluster import Cluster, JobError
 from fieldstream_central.stream.keeper import JOBS
 from fieldstream_central.stream.rehearsal import rehearse
 
@@ -21,14 +22,14 @@ def status(settings: Settings) -> list[dict[str, Any]]:
     rows = []
     for name in JOBS:
         job_id = cluster.running(name)
-        held = hold_file(settings, name).exists()
+        held = checkpoints.is_held(settings, name)
         started = datetime.fromtimestamp(known[name]["start-time"] / 1000, UTC) if job_id else None
         rows.append(
             {
                 "job": name,
                 "state": cluster.state(job_id) if job_id else "stopped" if held else "starting",
                 "since": started.isoformat(timespec="seconds") if started else None,
-                "checkpoint": latest_checkpoint(settings, name),
+                "checkpoint": checkpoints.latest(settings, name),
             }
         )
     return rows
@@ -38,20 +39,18 @@ def stop(settings: Settings, name: str) -> str:
     """Stops a job with a savepoint. Returns the savepoint's URI. Raises JobError."""
     cluster = Cluster(settings)
     job_id = running_id(cluster, name)
-    hold = hold_file(settings, name)
-    hold.parent.mkdir(parents=True, exist_ok=True)
-    hold.touch()
+    checkpoints.hold(settings, name)
     try:
-        return cluster.stop_with_savepoint(job_id, checkpoint_folder(settings, name) / "savepoints")
+        return cluster.stop_with_savepoint(job_id, checkpoints.savepoints_uri(settings, name))
     except Exception:
-        hold.unlink()
+        checkpoints.release(settings, name)
         raise
 
 
 def deploy(settings: Settings, name: str) -> None:
     """Lets the keeper start the job and waits until it runs. Raises JobError."""
     require_known(name)
-    hold_file(settings, name).unlink(missing_ok=True)
+    checkpoints.release(settings, name)
     cluster = Cluster(settings)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):

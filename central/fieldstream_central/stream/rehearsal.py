@@ -6,12 +6,9 @@ without checkpoints no offset is committed.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
-from urllib.parse import urlparse
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -19,7 +16,8 @@ from fieldstream_schemas.rights import REHEARSAL
 
 from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.cluster import Cluster, JobError, checkpoint_folder
+from fieldstream_central.stream import checkpoints
+from fieldstream_central.stream.cluster import Cluster, JobError
 
 SUFFIX = "-rehearsal"
 START_TIMEOUT_S = 300.0
@@ -48,7 +46,7 @@ def rehearse(settings: Settings, name: str, job_id: str) -> None:
             f"a rehearsal of {name} needs {settings.parallelism} free task slots; add a TaskManager, or wait until "
             "another upgrade has ended. Nothing was stopped."
         )
-    savepoint = cluster.savepoint(job_id, checkpoint_folder(settings, name) / "savepoints")
+    savepoint = cluster.savepoint(job_id, checkpoints.savepoints_uri(settings, name))
     admin = AdminClient(connection(settings))
     _create_topic(admin)
     try:
@@ -62,7 +60,7 @@ def rehearse(settings: Settings, name: str, job_id: str) -> None:
             if job["name"] == name + SUFFIX and job["state"] not in ("FAILED", "CANCELED", "FINISHED"):
                 cluster.cancel(job["jid"])
         admin.delete_topics([REHEARSAL])
-        shutil.rmtree(Path(urlparse(savepoint).path), ignore_errors=True)
+        checkpoints.delete(savepoint)
 
 
 def _create_topic(admin: AdminClient) -> None:

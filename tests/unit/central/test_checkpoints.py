@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.cluster import checkpoint_folder, latest_checkpoint
+from fieldstream_central.stream.checkpoints import latest
 
 
 def checkpoint(settings: Settings, path: str, *, age_s: int, complete: bool = True) -> Path:
-    folder = checkpoint_folder(settings, "pipeline") / path
+    folder = Path(settings.flink_checkpoints) / "pipeline" / path
     folder.mkdir(parents=True)
     (folder / "_metadata").write_bytes(b"x" if complete else b"")
     os.utime(folder / "_metadata", (1_700_000_000 - age_s, 1_700_000_000 - age_s))
@@ -16,12 +16,12 @@ def checkpoint(settings: Settings, path: str, *, age_s: int, complete: bool = Tr
 
 
 def test_the_newest_complete_checkpoint_of_any_run_is_taken(tmp_path: Path) -> None:
-    settings = Settings(flink_checkpoints=tmp_path)
+    settings = Settings(flink_checkpoints=str(tmp_path))
     checkpoint(settings, "job-a/chk-9", age_s=100)
     newest = checkpoint(settings, "job-b/chk-2", age_s=10)
     checkpoint(settings, "job-b/chk-3", age_s=1, complete=False)
-    assert latest_checkpoint(settings, "pipeline") == newest.as_uri()
+    assert latest(settings, "pipeline") == newest.as_uri()
 
 
 def test_without_any_checkpoint_the_job_starts_at_the_beginning(tmp_path: Path) -> None:
-    assert latest_checkpoint(Settings(flink_checkpoints=tmp_path), "pipeline") is None
+    assert latest(Settings(flink_checkpoints=str(tmp_path)), "pipeline") is None
