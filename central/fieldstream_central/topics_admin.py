@@ -18,8 +18,11 @@ def kafka_answers(settings: Settings) -> bool:
     return True
 
 
-def create_topics(settings: Settings, *, replication: int = 1) -> list[str]:
-    """Creates the topics that are missing. Returns their names. Raises KafkaException if Kafka refuses."""
+def create_topics(settings: Settings, *, replication: int = -1) -> list[str]:
+    """Creates the topics that are missing, by default with as many copies as the cluster keeps. Returns their names.
+
+    Raises KafkaException if Kafka refuses.
+    """
     admin = AdminClient(connection(settings))
     wanted = [
         NewTopic(

@@ -12,7 +12,7 @@ import time
 import urllib.request
 import uuid
 import xmlrpc.client  # nosec B411
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +124,14 @@ stdout_logfile_backups=1
     return "\n".join(parts)
 
 
-def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None) -> None:
+def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None, more: Sequence[Program] = ()) -> None:
     """Starts what is not running yet, in order of dependence, and returns when all of it is ready.
 
-    `configure` may change the configuration files before the first program starts.
+    `configure` may change the configuration files before the first program starts; `more` are run beside ours.
     """
     supervisor = Supervisor(layout)
-    outside, reg, ours = outside_parts(layout), registry(layout), our_programs(layout)
-    everything = all_programs(layout)
+    outside, reg, ours = [*outside_parts(layout), *more], registry(layout), our_programs(layout)
+    everything = [*all_programs(layout), *more]
     started = time.monotonic()
     if not supervisor.running():
         check_memory()
@@ -177,10 +177,13 @@ def all_programs(layout: Layout) -> list[Program]:
 
 def jobs_running(layout: Layout) -> bool:
     """Whether both stream jobs run, by the keeper's own metric."""
-    with urllib.request.urlopen(  # noqa: S310 - loopback
-        layout.url("jobs") + "/metrics", timeout=2, context=layout.tls("jobs")
-    ) as response:
-        lines = response.read().decode().splitlines()
+    try:
+        with urllib.request.urlopen(  # noqa: S310 - loopback
+            layout.url("jobs") + "/metrics", timeout=2, context=layout.tls("jobs")
+        ) as response:
+            lines = response.read().decode().splitlines()
+    except OSError:
+        return False
     values = [line.split()[-1] for line in lines if line.startswith("fieldstream_job_running{")]
     return len(values) >= 2 and all(float(value) == 1 for value in values)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 import urllib.error
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fieldstream_central import assets
 from fieldstream_central.settings import Settings, load_settings
 from local import configs, oracle, stack
 from local.layout import DEFAULT_PORTS, VENV, Layout
+from local.programs import Program
 
 from chaos.disks import Disk, mount_in_memory, no_loop_device, unmount
 from chaos.network import TOXIPROXY, Proxy
@@ -66,7 +68,7 @@ class World:
         if self.code:
             os.environ["PYTHONPATH"] = f"{self.code}:{before}" if before else str(self.code)
         try:
-            stack.up(self.layout, configure=self._configure)
+            stack.up(self.layout, configure=self._configure, more=self._more())
         finally:
             if self.code and before is None:
                 del os.environ["PYTHONPATH"]
@@ -103,6 +105,10 @@ class World:
             gateway = configs.gateway(layout).replace(layout.address("kafka"), proxy)
             (layout.config / "gateway.toml").write_text(gateway)
             self.proxy = Proxy(layout.address("proxy_api"), proxy, edge, layout.logs / "proxy.log")
+
+    def _more(self) -> Sequence[Program]:
+        """Programs beside those of the local stack."""
+        return ()
 
     def stop(self) -> None:
         """Ends every process of the stack; configuration, truth and logs stay."""

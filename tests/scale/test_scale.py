@@ -1,0 +1,51 @@
+"""Three brokers, two TaskManagers, two loaders, two gateways: any one may go; an oracle counts. `make test-scale`."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from chaos import harm
+from chaos.harm import Drill
+from chaos.run import run
+from confluent_kafka.admin import AdminClient
+from fieldstream_schemas.topics import READINGS_RAW
+from local.layout import ROOT
+
+from scale.plant import BROKERS, ScaledWorld
+
+DRILLS = [
+    Drill("scale-broker", "a broker kill -9, and away for 20 s", harm.away("kafka-2", 20)),
+    Drill("scale-first-broker", "the broker that clients ask first, away for 20 s", harm.away("kafka", 20)),
+    Drill("scale-taskmanager", "one of two TaskManagers away for 20 s", harm.away("flink-taskmanager-2", 20)),
+    Drill("scale-loader", "one of two loaders kill -9", harm.kill("loader-2", "loader", "loader-2")),
+    Drill("scale-gateway", "one of two gateways kill -9", harm.kill("gateway-2", "gateway", "gateway-2")),
+    Drill("scale-rebalance", "a loader joins and leaves", harm.restart("loader-2", 15)),
+]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[ScaledWorld]:
+    world = ScaledWorld(ROOT / "var" / "test-scale" / "stack", breakable=False)
+    world.start()
+    yield world
+    world.stop()
+
+
+def test_every_topic_is_kept_three_times(world: ScaledWorld) -> None:
+    topics = AdminClient({"bootstrap.servers": world.settings.kafka}).list_topics(timeout=10).topics
+    replicas = [len(partition.replicas) for partition in topics[READINGS_RAW.name].partitions.values()]
+    assert replicas == [len(BROKERS)] * READINGS_RAW.partitions
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
+def test_any_one_may_go(world: ScaledWorld, drill: Drill) -> None:
+    report = run(drill.name, [drill], 1, world)
+    assert report.passed, report.figures
+
+
+def test_both_gateways_and_both_task_managers_had_work(world: ScaledWorld) -> None:
+    rows = world.store.query("SELECT gateway_id, count() AS n FROM fieldstream.readings GROUP BY gateway_id")
+    assert {row["gateway_id"] for row in rows if row["n"]} == {"gateway-local", "gateway-second"}
+    managers = httpx.get(world.layout.url("flink") + "/taskmanagers").json()["taskmanagers"]
+    assert len([one for one in managers if one["freeSlots"] < one["slotsNumber"]]) == 2
