@@ -24,6 +24,7 @@ SERVICES = {
     "loader": "loader",
     "alerter": "alerter",
     "jobs": "jobs",
+    "assets": "assets",
     "mailbox": "mailbox",
     "smtp": "mailbox",
     "grafana": "grafana",

@@ -30,7 +30,8 @@ MODULES = {
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score@v1.20.0",
 }
 KUBERNETES = "1.31"
-GIVEN = ("existingSecret=fieldstream", "flink.storage=s3://bucket/fieldstream", "flink.s3Secret=fieldstream-s3")
+GIVEN = ("existingSecret=fieldstream", "flink.storage=s3://bucket/fieldstream", "flink.s3Secret=fieldstream-s3",
+         "prometheusOperator=true")  # fmt: skip
 # Operators' kinds with a pod template: where it stands. It is checked as a pod of its own.
 POD_TEMPLATES: dict[str, Callable[[Any], list[Any]]] = {
     "FlinkDeployment": lambda spec: [spec["podTemplate"]],

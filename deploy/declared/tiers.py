@@ -22,6 +22,9 @@ REPLICAS = {"kafka": 3, "clickhouse": 2}
 MIN_INSYNC = 2
 LARGEST_SHARD = 8e12  # bytes: a replica of this size is copied anew in a day at 100 MB/s
 CORES_PER_SHARD = 4
+# Assumed, in euros a month: round prices of a rented core with 4 GiB, of 100 GiB of SSD, of 100 GiB in a bucket.
+CORE_PRICE, DISK_PRICE, BUCKET_PRICE = 25.0, 8.0, 2.0
+OTHER_CORES = 5.0  # job managers, registry, API, console, alerter, Prometheus: as the chart requests them, rounded up
 RATES = {"small": 1_000, "medium": 50_000, "large": 200_000}
 # Their partitions grow with the tier; all other topics are small and keep what topics.py says.
 SCALED = (READINGS_RAW, READINGS_CLEAN, WINDOWS)
@@ -88,6 +91,21 @@ class Tier:
     def loaders(self) -> int:
         """Loaders: two, so that one may go, or more."""
         return max(2, math.ceil(self.cores("loader")))
+
+    @property
+    def cores_rented(self) -> float:
+        """Cores of everything, no request below half a core."""
+        brokers = self.brokers * max(self.broker_cores, 0.5)
+        replicas = self.shards * REPLICAS["clickhouse"]
+        clickhouse = replicas * max(self.cores("clickhouse") / self.shards, 0.5)
+        return brokers + clickhouse + self.slots + self.detect_slots + self.loaders * 0.5 + OTHER_CORES
+
+    @property
+    def monthly_price(self) -> float:
+        """Euros a month for cores, disks and checkpoints (three copies of the state), at the prices assumed above."""
+        disks = self.brokers * self.broker_gib + self.shards * REPLICAS["clickhouse"] * self.clickhouse_gib
+        state = 3 * self.rate * STATE_BYTES_PER_SENSOR / 2**30
+        return self.cores_rented * CORE_PRICE + disks / 100 * DISK_PRICE + state / 100 * BUCKET_PRICE
 
     def values(self) -> dict[str, object]:
         """The chart's values for this tier."""

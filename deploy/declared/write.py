@@ -29,6 +29,7 @@ def files() -> dict[str, str]:
     for tier in TIERS:
         head = f"{NOTE}# {tier.rate:,} readings/s, steady; twice of it for a while. The arithmetic: docs/capacity.md.\n"
         made[f"{chart}/tiers/{tier.name}.yaml"] = head + yaml.safe_dump(tier.values(), sort_keys=False)
+    made[f"{chart}/files/rules.yml"] = NOTE + (ROOT / "deploy/prometheus/fieldstream-rules.yml").read_text()
     made |= {path: NOTE + text for path, text in compose.files().items()}
     made["docs/metrics.md"] = metrics.text()
     for page, begin, text in (CAPACITY, BEGIN, table()), (SECURITY, BEGIN_RIGHTS, rights_table()):
@@ -99,6 +100,9 @@ def table() -> str:
         "disk of each of the brokers": [f"{t.brokers} x {t.broker_gib:,} GiB" for t in TIERS],
         "ClickHouse shards, disk of each replica": [f"{t.shards} x 2 x {t.clickhouse_gib:,} GiB" for t in TIERS],
         "loaders": [str(t.loaders) for t in TIERS],
+        "cores of everything": [f"{t.cores_rented:.0f}" for t in TIERS],
+        "euros a month, as assumed below": [f"{t.monthly_price:,.0f}" for t in TIERS],
+        "euros per million readings": [f"{t.monthly_price / (t.rate * 2.592):.4f}" for t in TIERS],
     }.items():
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"

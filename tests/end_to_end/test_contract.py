@@ -59,6 +59,20 @@ def test_readings_of_a_foreign_client_are_stored_once_even_if_sent_twice(stack: 
     assert value(stack, "sum(value)", "foreign-1") == 0.5 * sum(range(COUNT)) + 7
 
 
+def test_one_reading_is_traced_through_every_hop_and_a_strange_one_nowhere(stack: Stack) -> None:
+    ts = time.time_ns() // 1_000_000
+    publish(stack, "sensors/traced/level", [json.dumps({"ts": ts, "value": 21.5})])
+    eventually(lambda: value(stack, "count()", "traced") == 1)
+    hops = json.loads(stack.run("fieldstream", "trace", "traced", "level", str(ts), "--json").stdout)
+    passed = [hop["place"] for hop in hops if hop["found"]]
+    assert passed[:3] == ["readings.raw", "readings.clean", "ClickHouse"]
+    assert [hop["at"] for hop in hops[:3]] == sorted(hop["at"] for hop in hops[:3])
+    assert "value 21.5, gateway gateway-local" in hops[0]["said"]
+
+    stranger = json.loads(stack.run("fieldstream", "trace", "traced", "level", str(ts + 1), "--json").stdout)
+    assert [hop["place"] for hop in stranger if hop["found"]] in ([], ["its window"])
+
+
 def test_a_second_up_starts_nothing_anew(stack: Stack) -> None:
     before = pids(stack)
     stack.up()
