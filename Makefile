@@ -5,8 +5,9 @@ LOCAL := PYTHONPATH=deploy
 SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status clean check lint types test test-secure test-superset unit bench bench-gateway bench-detect \
-  bench-store bench-alarms pictures chaos chaos-nightly fuzz supply-chain sbom lint-deploy lock
+.PHONY: help install demo up down status clean check lint types test test-secure test-superset test-cdc test-s3 \
+  test-scale unit bench bench-gateway bench-detect bench-store bench-alarms pictures chaos chaos-nightly fuzz \
+  supply-chain sbom lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -73,6 +74,16 @@ bench-detect: install ## detection on seeds never tuned on, and on half of NAB
 
 bench-store: install ## a year of readings: every question's delay beside a naive table
 	@PYTHONPATH=deploy:tests $(PY) -m bench.store
+
+test-cdc: ## the asset registry: Postgres, Debezium, a whole stack, each of them broken
+	@$(LOCAL) $(PYTHON) -m local.install --with-connect
+	@.venv/bin/pytest tests/cdc --log-cli-level=INFO
+
+test-s3: install ## checkpoints on a real S3-compatible server: kills, an upgrade, the bucket away
+	@.venv/bin/pytest tests/s3
+
+test-scale: install ## three brokers, two TaskManagers, loaders and gateways: the loss of any one
+	@.venv/bin/pytest tests/scale
 
 pictures: install ## the pictures of docs/console.md anew, from a running demo (seven minutes; look at each)
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser

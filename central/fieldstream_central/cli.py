@@ -136,6 +136,14 @@ def load_assets(plant: Annotated[Path, typer.Argument(help="plant file (TOML)")]
     print(f"{publish(load_settings(), plant, now_ms=time.time_ns() // 1_000_000)} sensors written")
 
 
+@assets.command("follow")
+def follow_assets() -> None:
+    """Bring what changes in the Postgres registry to topic `assets`, for ever (see docs/assets.md)."""
+    from fieldstream_central.asset_changes import follow
+
+    follow(load_settings())
+
+
 @maintenance.command("plan")
 def plan_maintenance(
     name: Annotated[str, typer.Argument(help="your name for the work; the same name again replaces it")],
@@ -157,6 +165,28 @@ def plan_maintenance(
 def withdraw_maintenance(name: Annotated[str, typer.Argument(help="the name it was planned under")]) -> None:
     """Take planned work back."""
     announce(load_settings(), name, None)
+
+
+@app.command()
+def trace(
+    device: str,
+    metric: str,
+    ts: Annotated[str, typer.Argument(help="the reading's own time: epoch milliseconds, or ISO 8601")],
+    as_json: Annotated[bool, typer.Option("--json", help="one list of hops")] = False,
+) -> None:
+    """Where one reading is or was: each topic, the store, its window, alarms, or why it got no further."""
+    from fieldstream_central.trace import lines, rows, trace
+
+    try:
+        ms = int(ts) if ts.isdecimal() else round(datetime.fromisoformat(ts).timestamp() * 1000)
+    except ValueError:
+        raise typer.BadParameter(f"{ts!r} is neither milliseconds nor a time as 2026-01-05T06:00:00.250Z") from None
+    hops = trace(load_settings(), device, metric, ms)
+    if as_json:
+        print(json.dumps(rows(hops)))
+        return
+    for line in lines(hops):
+        print(line)
 
 
 @app.command()

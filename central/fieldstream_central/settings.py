@@ -54,7 +54,7 @@ class Settings:
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
     schema_cache: Path = Path("var/schemas")
     flink: str = "http://127.0.0.1:8082"  # empty: each job runs in a cluster of its own, which knows its checkpoints
-    flink_checkpoints: Path = Path("var/flink/checkpoints")
+    flink_checkpoints: str = "var/flink/checkpoints"  # or s3://BUCKET/PREFIX
     parallelism: int = 1
     flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
     clickhouse: str = "http://127.0.0.1:8123"
@@ -70,6 +70,7 @@ class Settings:
     loader_metrics_port: int = 9109
     alerter_metrics_port: int = 9110
     jobs_metrics_port: int = 9111
+    assets_metrics_port: int = 9114
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
     letter_public_key_file: Path | None = None  # absent: dead letters keep their original bytes in plain
     letter_key_file: Path | None = None

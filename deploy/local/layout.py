@@ -33,6 +33,7 @@ DEFAULT_PORTS = {
     "jobs": 9111,
     "mailbox": 9112,
     "watchdog": 9113,
+    "assets": 9114,
     "smtp": 2525,
     "grafana": 3000,
 }

@@ -19,5 +19,6 @@ REASONS = {
     "undecodable": "A Kafka record whose bytes do not fit the schema that they name.",
     "unknown-schema": "A Kafka record that names a schema id which the registry does not know.",
     "rule": "A decoded reading that breaks a rule of the pipeline; the detail names it.",
+    "bad-asset": "A row of the asset registry that is no sensor; the detail says why.",
     "insert-failed": "ClickHouse refused the row; the detail carries its message.",
 }

@@ -148,6 +148,8 @@ class Replayer:
                 f"{letter.letter_id}: of its {letter.payload_size} bytes only the first {len(letter.payload)} were "
                 "kept. Have the device send it again, or discard it."
             )
+        if letter.origin == "assets":
+            raise ReplayError(f"{letter.letter_id}: mend the row in the asset registry; it is sent again by itself.")
         ways: dict[str, Callable[[Letter], str]] = {
             "gateway": self._to_broker, "pipeline": self._to_pipeline, "loader": self._to_topic,
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The loader's own dead letters: a record that cannot be stored goes to topic dead-letters with its bytes."""
+"""Dead letters of the loader and of the asset registry's follower: what cannot be taken, with its bytes."""
 
 import io
 import json
@@ -23,8 +23,11 @@ _PAYLOAD_BYTES = 64 << 10
 class DeadLetterWriter:
     """Writes refusals to topic dead-letters and waits until Kafka has them."""
 
-    def __init__(self, kafka: Properties, registry: SchemaRegistry, seal: Seal | None = None) -> None:
+    def __init__(
+        self, kafka: Properties, registry: SchemaRegistry, seal: Seal | None = None, origin: str = "loader"
+    ) -> None:
         self._registry = registry
+        self._origin = origin
         self._seal = seal
         self._producer = Producer({**kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 5})
 
@@ -38,7 +41,7 @@ class DeadLetterWriter:
 
         header = frame_header(self._registry.id_of(DEAD_LETTERS))
         for refusal in refusals:
-            letter = letter_of(refusal, int(time.time() * 1000))
+            letter = letter_of(refusal, int(time.time() * 1000)) | {"origin": self._origin}
             if refusal.topic == DEAD_LETTERS.name and letter["detail"].startswith("Again: "):
                 log.error(
                     "a dead letter of the loader itself cannot be stored and is dropped: %s: %s",
