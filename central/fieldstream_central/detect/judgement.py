@@ -167,6 +167,8 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     ).T
     with np.errstate(invalid="ignore"):
         ratios = np.nan_to_num(model.echoes.sizes() / thresholds)
+    if len(model.members) == 1:
+        ratios[1:3] = 0.0  # a slow offset from the daily pattern: nobody can tell whose it is
     ratios[-1] *= model.echoes.alone() * (SAFETY / SPIKE_SAFETY)
     predicted, strongest = block.predicted.tolist(), ratios.max(axis=0).tolist()
     free: list[int] = []

@@ -2,7 +2,8 @@
 
 The difference is judged by its own tail, so a jumpy process raises its own threshold. The level before the shift is
 kept while the episode lasts; it ends when the signal is back half way, or when the new level has held for an hour.
-The step back after a shift is the end of it, not a new one. Weakness: a slow change is no shift (see mates.py), and
+The step back after a shift is the end of it, not a new one. Two within a day are a habit of the process: until they
+are rarer again, only larger ones are told. Weakness: a slow change is no shift (see mates.py), and
 on a sensor without mates a legitimate step of the process cannot be told from a fault.
 """
 
@@ -19,6 +20,7 @@ MIN_BEFORE = 4
 FLOOR_NOISES = 3.0
 HOLD_MS = 3_600_000.0
 RETURN_MS = 86_400_000.0
+HABIT_FROM, HABIT_MS, HABIT_FACTOR = 1.3, 2.0 * 86_400_000.0, 1.3  # e-folding time of the count of shifts
 
 
 class ShiftDetector(State):
@@ -28,7 +30,20 @@ class ShiftDetector(State):
     sensors of the asset ask for it, because what moves together has a common cause.
     """
 
-    FIELDS = ("reference", "size", "since", "holding", "ended_at", "quiet", "moved", "moved_noises", "moved_at")
+    FIELDS = (
+        "reference",
+        "size",
+        "since",
+        "holding",
+        "ended_at",
+        "quiet",
+        "moved",
+        "moved_noises",
+        "moved_at",
+        "habit",
+        "shifts",
+        "shifted_at",
+    )
     PARTS = ("tail",)
     __slots__ = (*FIELDS, "tail")
     name, version = "level-shift", "1"
@@ -39,6 +54,8 @@ class ShiftDetector(State):
         self.quiet = 0.0
         self.moved = self.moved_noises = 0.0
         self.moved_at = -math.inf
+        self.habit = self.shifts = 0.0  # size that is usual here, and how many there were of late
+        self.shifted_at = -math.inf
         self.tail = Tail()
 
     def check(self, window: Window, past: Past, _settings: SensorSettings) -> Finding | None:
@@ -76,6 +93,10 @@ class ShiftDetector(State):
         if self._is_return(window, difference):
             self.quiet, self.size = float(RING), 0.0
             return None
+        if self._habitual(window, abs(difference)):
+            self.size = difference
+            self.dismiss(past)
+            return None
         self.reference, self.size = level, difference
         self.since = float(past.last_ts - past.step_ms)
         return self._finding(window, level + difference)
@@ -84,9 +105,20 @@ class ShiftDetector(State):
         recently = window.window_end - self.ended_at < RETURN_MS
         return recently and self.size != 0.0 and -2.0 < difference / self.size < -0.5
 
+    def _habitual(self, window: Window, size: float) -> bool:
+        """Whether shifts of this size have become usual; then this one counts as a further one."""
+        self.shifts *= math.exp(max((self.shifted_at - window.window_end) / HABIT_MS, -50.0))
+        self.shifted_at = float(window.window_end)
+        if self.shifts < HABIT_FROM or size > self.habit:
+            return False
+        self.shifts += 1.0
+        return True
+
     def confirm(self) -> None:
         """The candidate is not explained by the asset's other sensors: it stands."""
         self.holding = 1.0
+        self.habit = max(self.habit if self.shifts > 0.5 else 0.0, HABIT_FACTOR * abs(self.size))
+        self.shifts += 1.0
 
     def dismiss(self, past: Past) -> None:
         """The candidate is explained: learn its size as ordinary and look away while it passes through the ring."""

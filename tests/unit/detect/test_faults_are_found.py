@@ -95,6 +95,20 @@ def test_excursions_that_come_back_again_and_again_are_ordinary() -> None:
     assert max(first) < 12_000
 
 
+def test_steps_of_a_lone_sensor_that_come_every_few_hours_are_a_habit_and_a_larger_one_is_told() -> None:
+    hour, fault = 3600.0, 70 * 3600.0
+
+    def value(at_s: float, rng: random.Random) -> float:
+        mode = 3.0 * (round(at_s / hour) // 5 % 3)
+        return 20.0 + mode + (15.0 if at_s >= fault else 0.0) + rng.gauss(0, 0.1)
+
+    outcome, _ = run({KEY: value}, 72 * hour, period_s=60.0)
+    told = [seconds_of(episode)[1] for episode in outcome.episodes.values()]
+    assert len([at_s for at_s in told if at_s < fault]) <= 3
+    assert [at_s for at_s in told if 24 * hour < at_s < fault] == []
+    assert any(fault <= at_s < fault + hour for at_s in told)
+
+
 def test_common_step_of_all_sensors_is_the_plant_and_no_fault() -> None:
     def stepping(low: float, high: float) -> Value:
         return lambda at_s, rng: (high if at_s > 500 else low) + rng.gauss(0, 0.1)
