@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-VERSION = 4
+VERSION = 5
 _HEAD = struct.Struct("<BH")
 
 
