@@ -65,7 +65,7 @@ def make_java_files(pki: Path) -> None:
         make_pem(pki, name)
     make_store(pki / "flink", "flink", ["ca"])
     make_store(pki, "registry", ["ca"])
-    (pki / "all.crt").write_bytes((pki / "ca.crt").read_bytes() + (pki / "field/ca.crt").read_bytes())
+    (pki / "all.pem").write_bytes((pki / "ca.crt").read_bytes() + (pki / "field/ca.crt").read_bytes())
 
 
 def make_passwords(layout: Layout) -> None:
@@ -141,7 +141,7 @@ inter.broker.listener.name=SSL
 ssl.keystore.type=PEM
 ssl.keystore.location={layout.pki}/kafka.pem
 ssl.truststore.type=PEM
-ssl.truststore.location={layout.pki}/all.crt
+ssl.truststore.location={layout.pki}/all.pem
 ssl.client.auth=required
 ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -167,7 +167,7 @@ def mosquitto(layout: Layout, plain: str) -> str:
     """Mutual TLS; the certificate's name is the user."""
     return f"""\
 {plain.replace("allow_anonymous true", "allow_anonymous false")}
-cafile {layout.pki}/all.crt
+cafile {layout.pki}/all.pem
 certfile {layout.pki}/mosquitto.crt
 keyfile {layout.pki}/mosquitto.key
 require_certificate true
