@@ -18,6 +18,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from fieldstream_schemas.framed import framed
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
+from fieldstream_schemas.rights import ASSET_CHANGES
 from fieldstream_schemas.topics import ASSETS
 from prometheus_client import Counter, Histogram
 
@@ -32,7 +33,6 @@ from fieldstream_central.store.refused import DeadLetterWriter
 
 log = logging.getLogger("fieldstream.assets")
 
-CHANGES = "assets.changes"
 GROUP = "fieldstream-assets"
 ORIGIN = "assets"  # of its dead letters
 
@@ -141,8 +141,8 @@ class Follower:
     def run(self) -> None:
         """Until `stop`."""
         self._known = known_sensors(self._settings)
-        log.info("topic %s has %d sensors; follows %s", ASSETS.name, len(self._known), CHANGES)
-        self._consumer.subscribe([CHANGES])
+        log.info("topic %s has %d sensors; follows %s", ASSETS.name, len(self._known), ASSET_CHANGES)
+        self._consumer.subscribe([ASSET_CHANGES])
         try:
             while not self._stopping.is_set():
                 messages = [message for message in self._consumer.consume(1000, timeout=0.2) if not message.error()]
@@ -230,7 +230,9 @@ def _refusal(message: Message, detail: str) -> Refusal:
     record = Record(
         message.partition() or 0, message.offset() or 0, message.timestamp()[1], _bytes(message.key()), message.value()
     )
-    return Refusal(CHANGES, record, "bad-asset", f"A row of the asset registry is no sensor: {detail}. Mend the row.")
+    return Refusal(
+        ASSET_CHANGES, record, "bad-asset", f"A row of the asset registry is no sensor: {detail}. Mend the row."
+    )
 
 
 def _bytes(key: str | bytes | None) -> bytes | None:

@@ -73,6 +73,7 @@ def rights_table() -> str:
             else []
         )
         more += [f"writes {_code(one.rehearses)}"] if one.rehearses else []
+        more += [f"reads {_code(one.follows)}"] if one.follows else []
         more += [f"keeps {_code(one.keeps)}"] if one.keeps else []
         more += [f"deletes {_code(one.deletes)}"] if one.deletes else []
         cells = [_code(topic.name for topic in topics) or "-" for topics in (one.reads, one.writes)]

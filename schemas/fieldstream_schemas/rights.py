@@ -22,6 +22,7 @@ from fieldstream_schemas.topics import (
 )
 
 REHEARSAL = "upgrade-rehearsal"  # a topic for as long as the rehearsal of an upgrade runs
+ASSET_CHANGES = "assets.changes"  # Debezium's, of the asset registry: JSON
 # What the loader stores, and so what a dead letter of the loader is sent to once more.
 _STORED = (READINGS_CLEAN, WINDOWS, ANOMALIES, ALARMS, DEAD_LETTERS, GATEWAYS, ASSETS)
 
@@ -35,6 +36,7 @@ class Component:
     reads: tuple[Topic, ...] = ()
     writes: tuple[Topic, ...] = ()
     rehearses: tuple[str, ...] = ()  # topics of no schema that it writes while an upgrade is rehearsed
+    follows: tuple[str, ...] = ()  # topics of no schema that it reads
     groups: tuple[str, ...] = ()
     watched_groups: tuple[str, ...] = ()  # whose lag it asks for
     creates: tuple[str, ...] = ()
@@ -112,6 +114,20 @@ COMPONENTS = {
             keeps=("kafkasql-*", "registry-events"),
         ),
         Component(
+            name="connect",
+            does="reads the asset registry in Postgres (Debezium on Kafka Connect)",
+            groups=("fieldstream-connect",),
+            keeps=(ASSET_CHANGES, "__debezium-heartbeat.assets", "connect-*"),
+        ),
+        Component(
+            name="assets",
+            does="makes sensors of what changed in the asset registry",
+            reads=(ASSETS,),
+            writes=(ASSETS, DEAD_LETTERS),
+            follows=(ASSET_CHANGES,),
+            groups=("fieldstream-assets",),
+        ),
+        Component(
             name="setup",
             does="creates topics, loads assets, announces planned work and requests to forget",
             reads=(AUDIT_LOG,),
@@ -128,6 +144,7 @@ def rights(component: Component) -> list[Right]:
     found = [Right("topic", topic.name, False, ("Read", "Describe")) for topic in component.reads]
     found += [Right("topic", topic.name, False, ("Write", "Describe")) for topic in component.writes]
     found += [Right("topic", name, False, ("Write", "Describe")) for name in component.rehearses]
+    found += [Right("topic", name, False, ("Read", "Describe")) for name in component.follows]
     found += [Right("topic", name, False, ("Create", "Describe")) for name in component.creates]
     found += [Right("topic", name, False, ("Delete",)) for name in component.deletes]
     everything = ("Create", "Read", "Write", "Describe", "DescribeConfigs", "AlterConfigs")

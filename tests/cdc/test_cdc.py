@@ -5,7 +5,7 @@ import statistics
 import time
 
 import pytest
-from fieldstream_central.asset_changes import CHANGES
+from fieldstream_schemas.rights import ASSET_CHANGES
 from integration.store.rig import eventually
 
 from cdc.conftest import SENSORS, Registry
@@ -76,7 +76,9 @@ def test_a_changed_table_spoils_nothing_and_a_bad_row_becomes_a_dead_letter(regi
         "UPDATE sensors SET label = 'after the bad row' WHERE device_id = 'cdc-0'",
     )
     eventually(lambda: registry.sensor("cdc-0")["label"] == "after the bad row", what="the others go on")
-    letter = f"SELECT detail FROM fieldstream.dead_letters WHERE reason = 'bad-asset' AND source LIKE '{CHANGES}/%'"
+    letter = (
+        f"SELECT detail FROM fieldstream.dead_letters WHERE reason = 'bad-asset' AND source LIKE '{ASSET_CHANGES}/%'"
+    )
     [found] = eventually(lambda: registry.rows(letter), what="the dead letter")
     assert "cdc-1/temperature: the limits must rise" in found["detail"]
     assert registry.sensor("cdc-1")["low"] is None  # as it was

@@ -156,7 +156,7 @@ def _mqtt() -> list[Act]:
 def _clickhouse() -> list[Act]:
     insert = "INSERT INTO fieldstream.readings_data (device_id) VALUES"
     count = "SELECT count() FROM fieldstream.readings"
-    readonly, password = "READONLY", "AUTHENTICATION_FAILED"
+    readonly, unknown = "READONLY", "AUTHENTICATION_FAILED"
     return [
         *(
             Act(
@@ -212,7 +212,7 @@ def _clickhouse() -> list[Act]:
         Act(
             "grafana",
             "asks with a wrong password",
-            password,
+            unknown,
             tries.ask("grafana", count, password=NOT_ITS_OWN),
             "grafana, with its own",
             tries.ask("grafana", count),
@@ -220,7 +220,7 @@ def _clickhouse() -> list[Act]:
         Act(
             "default",
             "asks without a password",
-            password,
+            unknown,
             tries.ask("default", count, password=""),
             "grafana, with its own",
             tries.ask("grafana", count),
