@@ -6,7 +6,7 @@ SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-secure test-superset test-cdc test-s3 \
-  test-scale unit bench bench-gateway bench-detect bench-store bench-alarms pictures chaos chaos-nightly fuzz \
+  test-scale unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms pictures chaos chaos-nightly fuzz \
   supply-chain sbom lint-deploy lock
 
 help: ## list the targets
@@ -65,6 +65,9 @@ test-superset: ## the bundle in a real Superset, in a browser (installs 640 MB)
 
 bench: install ## how fast the centre is, Kafka to ClickHouse, beside bare Flink
 	@PYTHONPATH=deploy:tests $(PY) -m bench.centre
+
+bench-secure: install ## what encryption costs: a backlog drained by the plain stack and by the secure one
+	@PYTHONPATH=deploy:tests $(PY) -m bench.secure
 
 bench-gateway: install ## the gateway beside Telegraf: rate, CPU, memory, delay
 	@$(PY) tests/bench/gateway.py

@@ -6,6 +6,7 @@ from io import BytesIO
 
 import fastavro
 from confluent_kafka import Producer
+from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
 from fieldstream_schemas.registry import SchemaRegistry, frame_header
 from fieldstream_schemas.topics import READINGS_RAW, parsed_schema
@@ -24,7 +25,7 @@ class Load:
         self._schema = parsed_schema(READINGS_RAW)
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka,
+                **connection(settings),
                 "linger.ms": 5,
                 "batch.size": 1_000_000,
                 "compression.type": "lz4",
