@@ -27,7 +27,7 @@ FROM fieldstream.gateways_data WHERE ts >= now64(3) - INTERVAL 7 DAY GROUP BY ga
 """
 _UNKNOWN = """
 SELECT device_id, metric, count() AS n FROM fieldstream.readings_data
-WHERE bitTest(flags, 3) AND ts >= now64(3) - INTERVAL 15 MINUTE GROUP BY device_id, metric ORDER BY n DESC LIMIT 3
+WHERE bitTest(flags, 3) AND ts >= now64(3) - INTERVAL 15 MINUTE GROUP BY device_id, metric ORDER BY n DESC LIMIT 10
 """
 _LETTERS = """
 SELECT reason, count() AS n, any(source) AS example FROM fieldstream.dead_letters
