@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from fieldstream_central.settings import load_settings
+from confluent_kafka import KafkaError, KafkaException
+from fieldstream_central.settings import Settings, load_settings
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.store.migrate import migrate
 from fieldstream_central.store.retention import apply_retention
@@ -149,7 +150,7 @@ def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None, mor
     step(layout, "kafka", lambda: kafka_answers(settings), 120)
     if layout.secure:
         secure.grant_rights(layout)
-    create_topics(settings)
+    step(layout, "topics", lambda: topics_created(settings), 60)
     supervisor.start(reg.name)
     for program in outside[1:]:
         step(layout, program.name, program.ready, 120)
@@ -168,6 +169,17 @@ def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None, mor
     register_schemas(settings)
     step(layout, "pipeline and detect", lambda: jobs_running(layout), 300)
     print(f"Ready in {time.monotonic() - started:.0f} s. Console: {layout.url('console')}")
+
+
+def topics_created(settings: Settings) -> bool:
+    """Creates what is missing; false while a cluster that is starting has too few brokers for the copies it keeps."""
+    try:
+        create_topics(settings)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR:
+            raise
+        return False
+    return True
 
 
 def all_programs(layout: Layout) -> list[Program]:

@@ -38,7 +38,7 @@ class ScaledWorld(World):
             gateway = gateway.replace(old, new)
         (layout.config / "gateway-second.toml").write_text(gateway)
         with (layout.var / "flink" / "conf" / "config.yaml").open("a") as flink:
-            flink.write("cluster.evenly-spread-out-slots: true\n")
+            flink.write("taskmanager.load-balance.mode: SLOTS\n")
         cluster = uuid.uuid4().hex[:22]
         for number in BROKERS:
             _format(_properties(layout, number), cluster)
