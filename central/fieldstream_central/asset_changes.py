@@ -27,7 +27,7 @@ from fieldstream_central.assets import LIMITS, PlantFileError, checked_limits
 from fieldstream_central.certificate import show_metrics
 from fieldstream_central.kafka_access import connection
 from fieldstream_central.settings import Settings
-from fieldstream_central.store.blocks import Record
+from fieldstream_central.store.blocks import Record, record_of
 from fieldstream_central.store.inserting import Refusal
 from fieldstream_central.store.refused import DeadLetterWriter
 
@@ -154,11 +154,11 @@ class Follower:
     def _read(self, messages: list[Message]) -> tuple[list[Change], list[Refusal]]:
         """What is to be written to `assets`, and what is no sensor."""
         changes, refusals = [], []
-        for message in messages:
+        for record in map(record_of, messages):
             try:
-                change = change_of(_bytes(message.key()), message.value())
+                change = change_of(record.key, record.value)
             except AssetChangeError as error:
-                refusals.append(_refusal(message, str(error)))
+                refusals.append(_refusal(record, str(error)))
                 continue
             held = self._snapshot.take(change)
             gone = [] if held is None else sorted(self._known - held)
@@ -215,9 +215,9 @@ def known_sensors(settings: Settings) -> set[str]:
         ends = {(ASSETS.name, 0): consumer.get_watermark_offsets(place, timeout=30)[1]}
         consumer.assign([place])
         while not read_to(consumer, ends):
-            for message in consumer.consume(10_000, timeout=0.5):
-                key = (_bytes(message.key()) or b"").decode()
-                if message.value() is None:
+            for record in map(record_of, consumer.consume(10_000, timeout=0.5)):
+                key = (record.key or b"").decode()
+                if record.value is None:
                     known.discard(key)
                 else:
                     known.add(key)
@@ -226,17 +226,10 @@ def known_sensors(settings: Settings) -> set[str]:
     return known
 
 
-def _refusal(message: Message, detail: str) -> Refusal:
-    record = Record(
-        message.partition() or 0, message.offset() or 0, message.timestamp()[1], _bytes(message.key()), message.value()
-    )
+def _refusal(record: Record, detail: str) -> Refusal:
     return Refusal(
         ASSET_CHANGES, record, "bad-asset", f"A row of the asset registry is no sensor: {detail}. Mend the row."
     )
-
-
-def _bytes(key: str | bytes | None) -> bytes | None:
-    return key.encode() if isinstance(key, str) else key
 
 
 def follow(settings: Settings) -> None:

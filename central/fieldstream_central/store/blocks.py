@@ -12,19 +12,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from confluent_kafka import Message
 from fieldstream_schemas.topics import ALARMS, ANOMALIES, ASSETS, DEAD_LETTERS, GATEWAYS, READINGS_CLEAN, WINDOWS, Topic
 
 _SYNC = hashlib.md5(b"fieldstream", usedforsecurity=False).digest()
 
 
 class Record(NamedTuple):
-    """One Kafka record as the loader keeps it."""
+    """One Kafka record as it is kept."""
 
     partition: int
     offset: int
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+
+
+def record_of(message: Message) -> Record:
+    """A message of Kafka as a record."""
+    _, timestamp_ms = message.timestamp()
+    key = message.key()
+    return Record(
+        message.partition() or 0,
+        message.offset() or 0,
+        timestamp_ms,
+        key.encode() if isinstance(key, str) else key,
+        message.value(),
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
 from fieldstream_schemas.sealing import Seal
 from fieldstream_schemas.topics import DEAD_LETTERS
@@ -20,7 +20,7 @@ from fieldstream_central.certificate import show_metrics
 from fieldstream_central.kafka_access import Properties, connection
 from fieldstream_central.settings import Settings, load_settings
 from fieldstream_central.store import loader_metrics as metrics
-from fieldstream_central.store.blocks import TABLES, Record
+from fieldstream_central.store.blocks import TABLES, Record, record_of
 from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.eraser import erasure
 from fieldstream_central.store.inserting import Inserter, Refusal, StoppedError
@@ -105,7 +105,7 @@ class Loader:
             if failure is not None:
                 self._problem(str(failure))
                 continue
-            by_topic.setdefault(message.topic() or "", []).append(_record(message))
+            by_topic.setdefault(message.topic() or "", []).append(record_of(message))
         for topic, records in by_topic.items():
             self._store(topic, records)
         if by_topic:
@@ -205,15 +205,6 @@ class Loader:
         if text != self._last_problem:
             log.warning("%s", text)
         self._last_problem = text
-
-
-def _record(message: Message) -> Record:
-    _, timestamp_ms = message.timestamp()
-    return Record(message.partition() or 0, message.offset() or 0, timestamp_ms, _bytes(message.key()), message.value())
-
-
-def _bytes(key: str | bytes | None) -> bytes | None:
-    return key.encode() if isinstance(key, str) else key
 
 
 def serve(settings: Settings) -> None:
