@@ -135,17 +135,21 @@ api_tokens_file = "{layout.var}/secrets/api-tokens.toml"
 
 def kafka(layout: Layout, plain: str) -> str:
     """Mutual TLS on both listeners, names from certificates, nothing allowed that is not granted."""
+    return plain.replace("PLAINTEXT", "SSL") + kafka_security(layout.pki / "kafka.pem", layout.pki / "all.pem", "kafka")
+
+
+def kafka_security(own: Path, believed: Path, name: str) -> str:
+    """A broker's own key and certificate in one file, the authorities it believes, and its name as a principal."""
     return f"""\
-{plain.replace("PLAINTEXT", "SSL")}\
 inter.broker.listener.name=SSL
 ssl.keystore.type=PEM
-ssl.keystore.location={layout.pki}/kafka.pem
+ssl.keystore.location={own}
 ssl.truststore.type=PEM
-ssl.truststore.location={layout.pki}/all.pem
+ssl.truststore.location={believed}
 ssl.client.auth=required
 ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:kafka;User:admin
+super.users=User:{name};User:admin
 allow.everyone.if.no.acl.found=false
 """
 

@@ -24,6 +24,7 @@ from integration.security.kafka_acts import (
     read,
     write,
 )
+from local.secure import kafka_security
 
 pytestmark = pytest.mark.skipif(bool(missing_parts()), reason=missing_parts())
 
@@ -47,16 +48,7 @@ controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 listeners=SSL://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}
 listener.security.protocol.map=CONTROLLER:SSL,SSL:SSL
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=SSL
-ssl.keystore.type=PEM
-ssl.keystore.location={store}
-ssl.truststore.type=PEM
-ssl.truststore.location={self.pki}/ca.crt
-ssl.client.auth=required
-ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:broker;User:admin
-allow.everyone.if.no.acl.found=false
+{kafka_security(store, self.pki / "ca.crt", "broker")}\
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
