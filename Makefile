@@ -10,7 +10,7 @@ SCANNERS := var/supply-chain/venv/bin
   supply-chain sbom lint-deploy lock
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 install: ## install what is missing: system packages, Python packages, Kafka, Flink, the registry
 	@$(LOCAL) $(PYTHON) -m local.install
