@@ -14,7 +14,10 @@ from local.layout import JAVA_PARTS, ROOT, VENV, Layout
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One supervised program. `ready` is asked again and again until it says true."""
+    """One supervised program. `ready` is asked again and again until it says true.
+
+    `after_topics`: it keeps topics of its own, with as many copies as there are brokers when it makes them.
+    """
 
     name: str
     command: str
@@ -22,6 +25,7 @@ class Program:
     ports: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     stop_wait_s: int = 15
+    after_topics: bool = False
 
 
 def answers(layout: Layout, name: str, path: str, *, refused: bool = False) -> Callable[[], bool]:
@@ -181,6 +185,7 @@ def registry(layout: Layout) -> Program:
             "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": layout.address("kafka"),
         }
         | ({"QUARKUS_CONFIG_LOCATIONS": f"{layout.config}/registry.properties"} if layout.secure else {}),
+        after_topics=True,
     )
 
 

@@ -146,12 +146,14 @@ def up(layout: Layout, *, configure: Callable[[Layout], None] | None = None, mor
     if layout.secure:
         secure.trust(layout)
     for program in outside:
-        supervisor.start(program.name)
+        if not program.after_topics:
+            supervisor.start(program.name)
     step(layout, "kafka", lambda: kafka_answers(settings), 120)
     if layout.secure:
         secure.grant_rights(layout)
     step(layout, "topics", lambda: topics_created(settings), 60)
-    supervisor.start(reg.name)
+    for program in (reg, *outside):
+        supervisor.start(program.name)
     for program in outside[1:]:
         step(layout, program.name, program.ready, 120)
     migrate(settings.clickhouse)

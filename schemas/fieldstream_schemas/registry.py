@@ -35,7 +35,7 @@ class RegistryUnreachableError(RegistryError):
 
 
 class SchemaUnknownError(RegistryError):
-    """The registry answered that it has no such schema or subject."""
+    """Every registry that answered has no such schema or subject."""
 
 
 class SchemaIncompatibleError(RegistryError):
@@ -135,6 +135,7 @@ class SchemaRegistry:
 
     def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
         problems = []
+        unknown: SchemaUnknownError | None = None
         for address in self._urls:
             url, authorization = _without_user(address)
             request = urllib.request.Request(  # noqa: S310 - the URL is the operator's own setting
@@ -150,12 +151,16 @@ class SchemaRegistry:
             except urllib.error.HTTPError as error:
                 detail = error.read().decode(errors="replace")[:2000]
                 if error.code == 404:
-                    raise SchemaUnknownError(f"{method} {path}: {detail}") from error
+                    # Registered at one instance, a schema reaches the next a second later: ask them all.
+                    unknown = SchemaUnknownError(f"{method} {path}: {detail}")
+                    continue
                 if error.code == 409:
                     raise SchemaIncompatibleError(detail) from error
                 problems.append(f"{url}: HTTP {error.code} {detail[:200]}")
             except (OSError, ValueError) as error:
                 problems.append(f"{url}: {error}")
+        if unknown:
+            raise unknown
         raise RegistryUnreachableError(f"no schema registry answered {method} {path}: {'; '.join(problems)}")
 
     def _id_file(self, topic: Topic) -> Path:

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from chaos.drills import DRILLS
 from chaos.harm import Drill, DrillError
+from chaos.plant import write_plant
 from chaos.verdict import SETTLE_S, settled, whole
 from chaos.world import Fleet, World
 
@@ -64,7 +65,8 @@ def run(name: str, drills: Sequence[Drill], seed: int, world: World, *, settle_s
     world.drill_folder = world.folder / "truth" / name
     world.drill_folder.mkdir(parents=True)
     began_ms = time.time_ns() // 1_000_000
-    fleet = Fleet(world, name, "--seed", str(seed), *options, silent_from_s=silent)
+    plant = write_plant(world.drill_folder / "plant.toml", name, silent_from_s=silent)
+    fleet = Fleet(world, plant, "--seed", str(seed), *options)
     fleet_until = time.monotonic() + FLEET_S
     try:
         time.sleep(CALM_S)

@@ -19,7 +19,6 @@ from local.programs import Program
 
 from chaos.disks import Disk, mount_in_memory, no_loop_device, unmount
 from chaos.network import TOXIPROXY, Proxy
-from chaos.plant import write_plant
 
 PORT_OFFSET = 18_000  # clear of the other tests, which may run at the same time
 MORE_PORTS = {"kafka_edge": 9095, "kafka_proxy": 9096, "proxy_api": 8474}
@@ -151,25 +150,29 @@ class World:
 
     def healthy(self, since_ms: int) -> bool:
         """Whether every program is ready, both jobs run, and readings measured after `since_ms` are stored."""
+        ready = all(program.ready() for program in stack.all_programs(self.layout))
+        return ready and stack.jobs_running(self.layout) and self.stores(since_ms)
+
+    def stores(self, since_ms: int) -> bool:
+        """Whether readings measured after `since_ms` are stored."""
         fresh = f"SELECT count() AS n FROM fieldstream.readings WHERE ts > fromUnixTimestamp64Milli({since_ms + 1000})"
         try:
-            ready = all(program.ready() for program in stack.all_programs(self.layout))
-            return ready and stack.jobs_running(self.layout) and self.store.query(fresh)[0]["n"] > 0
+            return bool(self.store.query(fresh)[0]["n"])
         except (OSError, urllib.error.URLError):
             return False
 
 
 class Fleet:
-    """A drill's fleet, sending to a world's broker and writing its truth."""
+    """A plant's fleet, sending to a world's broker and writing its truth into a folder of the drill in hand."""
 
-    def __init__(self, world: World, name: str, *options: str, silent_from_s: float | None = None) -> None:
-        self._folder = world.drill_folder / "fleet"
-        self._folder.mkdir(parents=True)
-        plant = write_plant(world.drill_folder / "plant.toml", name, silent_from_s=silent_from_s)
+    def __init__(self, world: World, plant: Path, *options: str, truth: str = "fleet") -> None:
+        folder = world.drill_folder / truth
+        folder.mkdir(parents=True)
         assets.publish(world.settings, plant, now_ms=time.time_ns() // 1_000_000)
-        command = [str(VENV / "bin/fieldstream-sim"), "run", str(plant), "--truth", str(self._folder),
+        command = [str(VENV / "bin/fieldstream-sim"), "run", str(plant), "--truth", str(folder),
                    "--mqtt", f"mqtt://{world.layout.address('mqtt')}", *options]  # fmt: skip
-        with (world.drill_folder / "simulator.log").open("wb") as log:
+        self._log = world.drill_folder / f"{truth}.log"
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def stop(self) -> None:
@@ -178,4 +181,4 @@ class Fleet:
             self._process.send_signal(signal.SIGINT)
         self._process.wait(60)
         if self._process.returncode:
-            raise stack.StackError(f"the fleet ended with an error: {self._folder}/../simulator.log")
+            raise stack.StackError(f"the fleet ended with an error: {self._log}")

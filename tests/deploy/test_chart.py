@@ -87,16 +87,19 @@ def test_the_programs_take_the_charts_settings(
     monkeypatch.setenv("CLICKHOUSE_PASSWORD", "secret")
     settings = load_settings(file)
     services = {m["metadata"]["name"]: m["spec"]["ports"][0]["port"] for m in small if m["kind"] == "Service"}
-    for address in (settings.api, settings.console, settings.registry[0].removesuffix("/apis/ccompat/v7")):
+    instances = [address.removesuffix("/apis/ccompat/v7") for address in settings.registry]
+    assert len(set(instances)) == of_kind(small, "StatefulSet", "-registry")["spec"]["replicas"] == 2
+    for address in (settings.api, settings.console, *instances):
         host, port = address.removeprefix("http://").split(":")
-        assert services[host] == int(port)
+        assert services[host.rpartition(".")[2]] == int(port)
     assert "fieldstream:secret@" in settings.clickhouse
 
 
 def test_every_topic_is_kept_three_times_with_its_own_settings(small: list[dict[str, Any]]) -> None:
     made = {m["metadata"]["name"]: m["spec"] for m in small if m["kind"] == "KafkaTopic"}
-    assert made.keys() == TOPICS.keys()
+    assert made.keys() == TOPICS.keys() | {"kafkasql-journal", "kafkasql-snapshots", "registry-events"}
+    for spec in made.values():
+        assert (spec["replicas"], spec["config"]["min.insync.replicas"]) == (3, 2)
     for name, topic in TOPICS.items():
-        assert (made[name]["replicas"], made[name]["config"]["min.insync.replicas"]) == (3, 2)
         assert topic.config.items() <= made[name]["config"].items()
         assert made[name]["partitions"] >= topic.partitions

@@ -1,4 +1,4 @@
-"""A stack with more than one of what may be: three brokers, two TaskManagers, two loaders, two gateways."""
+"""A stack with more than one of what may be: brokers, registries, TaskManagers, loaders, gateways."""
 
 import subprocess
 import uuid
@@ -10,7 +10,7 @@ from chaos.world import World
 from local import configs
 from local.install import java_home
 from local.layout import JAVA_PARTS, Layout
-from local.programs import Program, listens, our_programs, outside_parts
+from local.programs import Program, listens, our_programs, outside_parts, registry
 
 BROKERS = (1, 2, 3)
 OFFSET = 100  # of the second one's ports from the first one's
@@ -18,21 +18,28 @@ SHARED = "$share/plant/sensors/#"  # the broker hands each message to one of the
 
 
 class ScaledWorld(World):
-    """Topics are kept three times, and a write counts once two brokers have it. Both jobs run on two slots."""
+    """Topics are kept three times, and a write counts once two brokers have it. Both jobs run on two slots.
+
+    Everybody knows both registries. The second gateway keeps its schemas in a folder of its own.
+    """
 
     def _configure(self, layout: Layout) -> None:
         bootstrap = ",".join(f"127.0.0.1:{_ports(layout, number)[0]}" for number in BROKERS)
+        first, second_one = (f'"{one.url("registry")}/apis/ccompat/v7"' for one in (layout, second_registry(layout)))
+        both = f"{first}, {second_one}"
         settings = layout.settings_file.read_text().replace(layout.address("kafka"), bootstrap) + "parallelism = 2\n"
+        settings = settings.replace(first, both)
         layout.settings_file.write_text(settings)
         port = layout.ports["loader"]
         second = settings.replace(f"loader_metrics_port = {port}", f"loader_metrics_port = {port + OFFSET}")
         (layout.config / "second.toml").write_text(second)
-        gateway = configs.gateway(layout).replace(layout.address("kafka"), bootstrap)
+        gateway = configs.gateway(layout).replace(layout.address("kafka"), bootstrap).replace(first, both)
         gateway = gateway.replace("[mqtt]\n", f'[mqtt]\nsubscriptions = ["{SHARED}"]\n')
         (layout.config / "gateway.toml").write_text(gateway)
         for old, new in (
             ('"gateway-local"', '"gateway-second"'),
             (f"{layout.var}/gateway", f"{layout.var}/gateway-second"),
+            (f"{layout.var}/schemas", f"{layout.var}/gateway-second/schemas"),
             (f"port = {layout.ports['gateway']}", f"port = {layout.ports['gateway'] + OFFSET}"),
         ):
             gateway = gateway.replace(old, new)
@@ -53,12 +60,19 @@ class ScaledWorld(World):
                         command=kafka.command.replace("kafka.properties", f"kafka-{n}.properties"))
                 for n in BROKERS[1:]
             ),
+            replace(registry(second_registry(self.layout)), name="registry-2", ports=()),
             replace(theirs["flink-taskmanager"], name="flink-taskmanager-2"),
             replace(loader, name="loader-2", ports=(), ready=lambda: True,
                     environment=loader.environment | {"FIELDSTREAM_CONFIG": f"{config}/second.toml"}),
             replace(gateway, name="gateway-2", ports=(), ready=lambda: True,
                     command=gateway.command.replace("gateway.toml", "gateway-second.toml")),
         ]  # fmt: skip
+
+
+def second_registry(layout: Layout) -> Layout:
+    """The same stack, as the second registry sees it."""
+    own = {name: layout.ports[name] + OFFSET for name in ("registry", "registry_management")}
+    return replace(layout, ports=layout.ports | own)
 
 
 def _ports(layout: Layout, number: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
-"""Three brokers, two TaskManagers, two loaders, two gateways: any one may go; an oracle counts. `make test-scale`."""
+"""More than one of what may be: any one may go, and both registries; an oracle counts. `make test-scale`."""
 
+import logging
 from collections.abc import Iterator
 
 import httpx
@@ -11,7 +12,10 @@ from confluent_kafka.admin import AdminClient
 from fieldstream_schemas.topics import READINGS_RAW
 from local.layout import ROOT
 
+from scale import registries
 from scale.plant import BROKERS, ScaledWorld
+
+log = logging.getLogger(__name__)
 
 DRILLS = [
     Drill("scale-broker", "a broker kill -9, and away for 20 s", harm.away("kafka-2", 20)),
@@ -20,6 +24,9 @@ DRILLS = [
     Drill("scale-loader", "one of two loaders kill -9", harm.kill("loader-2", "loader", "loader-2")),
     Drill("scale-gateway", "one of two gateways kill -9", harm.kill("gateway-2", "gateway", "gateway-2")),
     Drill("scale-rebalance", "a loader joins and leaves", harm.restart("loader-2", 15)),
+    Drill("scale-registry", "each of two registries away", registries.one_dead),
+    Drill("scale-registries", "both registries away", registries.both_dead),
+    Drill("scale-registries-at-restart", "both away while everything starts anew", registries.both_dead_at_restart),
 ]
 
 
@@ -33,8 +40,9 @@ def world() -> Iterator[ScaledWorld]:
 
 def test_every_topic_is_kept_three_times(world: ScaledWorld) -> None:
     topics = AdminClient({"bootstrap.servers": world.settings.kafka}).list_topics(timeout=10).topics
-    replicas = [len(partition.replicas) for partition in topics[READINGS_RAW.name].partitions.values()]
-    assert replicas == [len(BROKERS)] * READINGS_RAW.partitions
+    for name in (READINGS_RAW.name, "kafkasql-journal"):
+        copies = {len(partition.replicas) for partition in topics[name].partitions.values()}
+        assert copies == {len(BROKERS)}, name
 
 
 def test_the_jobs_are_spread_over_both_task_managers(world: ScaledWorld) -> None:
@@ -46,9 +54,17 @@ def test_the_jobs_are_spread_over_both_task_managers(world: ScaledWorld) -> None
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_any_one_may_go(world: ScaledWorld, drill: Drill) -> None:
     report = run(drill.name, [drill], 1, world)
+    log.warning("stall %.1f s, %s", stall_s(world, drill.name), report.figures)
     assert report.passed, report.figures
 
 
 def test_both_gateways_had_work(world: ScaledWorld) -> None:
     rows = world.store.query("SELECT gateway_id, count() AS n FROM fieldstream.readings GROUP BY gateway_id")
     assert {row["gateway_id"] for row in rows if row["n"]} == {"gateway-local", "gateway-second"}
+
+
+def stall_s(world: ScaledWorld, drill: str) -> float:
+    """The longest that a reading of the drill took from its acknowledgement to the store, seconds."""
+    delay = "max(dateDiff('millisecond', received_at, stored_at))"
+    [row] = world.store.query(f"SELECT {delay} AS ms FROM fieldstream.readings WHERE device_id LIKE '{drill}-__'")
+    return float(row["ms"]) / 1000

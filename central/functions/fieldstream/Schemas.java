@@ -49,7 +49,7 @@ final class Schemas {
         }
     }
 
-    /** The writer's schema, or null when the registry says that there is none with this id. */
+    /** The writer's schema, or null when every registry that answers says that there is none with this id. */
     Schema writer(int id) {
         Schema known = byId.get(id);
         if (known == null) {
@@ -83,6 +83,7 @@ final class Schemas {
 
     private String fetch(int id) {
         String problems = "";
+        boolean unknown = false;
         HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).build();
         for (String registry : registries) {
             try {
@@ -99,7 +100,9 @@ final class Schemas {
                     return answer.body();
                 }
                 if (answer.statusCode() == 404) {
-                    return null;
+                    // Registered at one instance, a schema reaches the next a second later: ask them all.
+                    unknown = true;
+                    continue;
                 }
                 problems += registry + ": HTTP " + answer.statusCode() + "; ";
             } catch (IOException | IllegalArgumentException error) {
@@ -108,6 +111,9 @@ final class Schemas {
                 Thread.currentThread().interrupt();
                 throw new IllegalStateException("interrupted while asking for schema " + id, error);
             }
+        }
+        if (unknown) {
+            return null;
         }
         // Not a verdict on the record: fail the task and let Flink try again.
         throw new IllegalStateException("schema " + id + " is not on disk and no registry answered: " + problems);

@@ -6,6 +6,7 @@ The registry here is a stand-in that answers from memory; the real one is in tes
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -43,13 +44,27 @@ class StandInRegistry(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), StandInRegistry)
+class LateRegistry(StandInRegistry):
+    """Another instance, which has not heard of anything yet."""
+
+    def _answer(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
+
+@contextmanager
+def serving(handler: type[StandInRegistry]) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with serving(StandInRegistry) as url:
+        yield url
 
 
 def test_what_was_resolved_once_needs_no_registry_again(url: str, tmp_path: Path) -> None:
@@ -81,6 +96,15 @@ def test_an_unknown_schema_is_not_called_an_outage(url: str, tmp_path: Path) -> 
     StandInRegistry.answers = {"/schemas/ids/99": (404, {"error_code": 40403})}
     with pytest.raises(SchemaUnknownError):
         SchemaRegistry([url], tmp_path).schema_text(99)
+
+
+def test_a_schema_is_unknown_only_when_no_instance_knows_it(url: str, tmp_path: Path) -> None:
+    StandInRegistry.answers = {"/schemas/ids/7": (200, {"schema": '"string"'}), "/schemas/ids/99": (404, {})}
+    with serving(LateRegistry) as late:
+        registry = SchemaRegistry([late, url, DEAD], tmp_path)
+        assert registry.schema_text(7) == '"string"'
+        with pytest.raises(SchemaUnknownError):
+            registry.schema_text(99)
 
 
 def test_a_refused_schema_says_why(url: str, tmp_path: Path) -> None:
