@@ -130,7 +130,7 @@ class Follower:
             }
         )
         self._producer = Producer({**connection(settings), "enable.idempotence": True, "linger.ms": 5})
-        self._dead_letters = DeadLetterWriter(connection(settings), self._registry, origin=ORIGIN)
+        self._dead_letters = DeadLetterWriter(settings, self._registry, origin=ORIGIN)
         self._snapshot = Snapshot()
         self._known: set[str] = set()
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from fieldstream_schemas.registry import RegistryError, SchemaRegistry
-from fieldstream_schemas.sealing import Seal
 from fieldstream_schemas.topics import DEAD_LETTERS
 
 from fieldstream_central.certificate import show_metrics
@@ -67,10 +66,7 @@ class Loader:
         self._clickhouse = ClickHouse(settings.clickhouse)
         self._consumer = Consumer(consumer_config(connection(settings), group))
         self._inserter = Inserter(self._clickhouse, self._registry, self._wait, metrics.RETRIES.inc)
-        public_key = settings.letter_public_key_file
-        self._dead_letters = DeadLetterWriter(
-            connection(settings), self._registry, Seal(public_key) if public_key else None
-        )
+        self._dead_letters = DeadLetterWriter(settings, self._registry)
         self._locker = LetterLocker(settings.pseudonym_key_file, self._registry)
         self._lags = {topic: LagMeter() for topic in TABLES}
         self._lag_due = 0.0

@@ -12,7 +12,8 @@ from fieldstream_schemas.registry import FRAME_BYTES, SchemaRegistry, frame_head
 from fieldstream_schemas.sealing import Seal
 from fieldstream_schemas.topics import DEAD_LETTERS, parsed_schema
 
-from fieldstream_central.kafka_access import Properties
+from fieldstream_central.kafka_access import connection
+from fieldstream_central.settings import Settings
 from fieldstream_central.store.inserting import Refusal
 
 log = logging.getLogger("fieldstream.loader")
@@ -21,15 +22,14 @@ _PAYLOAD_BYTES = 64 << 10
 
 
 class DeadLetterWriter:
-    """Writes refusals to topic dead-letters and waits until Kafka has them."""
+    """Writes refusals to topic dead-letters, sealed as the settings say, and waits until Kafka has them."""
 
-    def __init__(
-        self, kafka: Properties, registry: SchemaRegistry, seal: Seal | None = None, origin: str = "loader"
-    ) -> None:
+    def __init__(self, settings: Settings, registry: SchemaRegistry, origin: str = "loader") -> None:
         self._registry = registry
         self._origin = origin
-        self._seal = seal
-        self._producer = Producer({**kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 5})
+        public_key = settings.letter_public_key_file
+        self._seal = Seal(public_key) if public_key else None
+        self._producer = Producer({**connection(settings), "acks": "all", "enable.idempotence": True, "linger.ms": 5})
 
     def write(self, refusals: list[Refusal]) -> None:
         """Hands over all refusals. Raises KafkaException or RegistryError when that cannot be done now."""
