@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class Gateway:
         self._intakes = self._make_intakes()
         self._stopping = threading.Event()
         self._reload = threading.Event()
+        self._tls_written = _written_at(settings.tls_files)
 
     def _make_uplink(self) -> Uplink:
         registry = SchemaRegistry(self.settings.registry.urls, self.settings.schema_dir)
@@ -105,9 +107,11 @@ class Gateway:
                 self.counters.clock_steps += 1
                 log.warning("the gateway's clock jumped by %+.1f s", offset - wall)
             wall = offset
-            if self._reload.is_set():
+            renewed = _written_at(self.settings.tls_files) != self._tls_written
+            if self._reload.is_set() or renewed:
                 self._reload.clear()
-                self.reload()
+                self.reload(renewed=renewed)
+                self._tls_written = _written_at(self.settings.tls_files)
             if time.monotonic() >= due and self._beat(state):
                 state = "running"
                 due = time.monotonic() + self.settings.heartbeat_s
@@ -117,8 +121,11 @@ class Gateway:
             self.spool.trim()  # also while nothing is delivered: max_age_s counts in an outage
             _notify("WATCHDOG=1")
 
-    def reload(self) -> str:
-        """Reads the configuration again and goes over to it without loss; says what came of it."""
+    def reload(self, *, renewed: bool = False) -> str:
+        """Reads the configuration again and goes over to it without loss; says what came of it.
+
+        `renewed`: a certificate has changed, so that every connection is to be made anew.
+        """
         if self._config is None:
             return "there is no file to read again"
         try:
@@ -126,7 +133,7 @@ class Gateway:
         except ConfigError as error:
             log.error("the new configuration is refused, the old one goes on:\n%s", error)
             return "refused"
-        if new == self.settings:
+        if new == self.settings and not renewed:
             log.info("the configuration is the same: nothing changes")
             return "same"
         fixed = [
@@ -146,18 +153,19 @@ class Gateway:
         self.spool.settings = new.spool
         with self._acceptor.lock:
             self._acceptor.reconfigure(new.intake, new.mapping)
-        if (new.mqtt, new.intake, new.spool) != (old.mqtt, old.intake, old.spool):
+        if renewed or (new.mqtt, new.intake, new.spool) != (old.mqtt, old.intake, old.spool):
             self._stop_intakes()
             self._intakes = self._make_intakes()
             for intake in self._intakes:
                 intake.start()
-        if (new.kafka, new.registry) != (old.kafka, old.registry):
+        if renewed or (new.kafka, new.registry) != (old.kafka, old.registry):
             self._uplink.stop()
             self._uplink.join(15)
             self._uplink = self._make_uplink()
             self._uplink.start()
         self._heartbeat = heartbeat
-        log.info("the new configuration %s is in force", self._heartbeat.config_hash)
+        what = "configuration %s with its renewed certificates" if renewed else "new configuration %s"
+        log.info(f"the {what} is in force", self._heartbeat.config_hash)
         return "changed"
 
     def _stop_intakes(self) -> None:
@@ -228,6 +236,15 @@ def _prepare(settings: GatewaySettings, spool: Spool, counters: Counters, starte
         if broker.tls:
             tls_context(broker)
     return Heartbeat(settings, spool, counters, started_at=started_at)
+
+
+def _written_at(files: list[Path]) -> dict[Path, int]:
+    """When each was last written, in ns; one that is being exchanged may lack."""
+    found = {}
+    for file in files:
+        with suppress(FileNotFoundError):
+            found[file] = file.stat().st_mtime_ns
+    return found
 
 
 def _notify(state: str) -> None:

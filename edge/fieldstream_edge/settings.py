@@ -284,6 +284,14 @@ class GatewaySettings:
         """Directory of the schema cache."""
         return Path(self.registry.cache_dir) if self.registry.cache_dir else Path(self.state_dir) / "schemas"
 
+    @property
+    def tls_files(self) -> list[Path]:
+        """Authorities, certificates and keys of its connections."""
+        tls = [broker.tls for broker in self.mqtt if broker.tls]
+        of_mqtt = [file for one in tls for file in (one.ca_file, one.cert_file, one.key_file)]
+        of_kafka = [self.kafka.properties.get(f"ssl.{what}.location", "") for what in ("ca", "certificate", "key")]
+        return [Path(file) for file in (*of_mqtt, *of_kafka) if file]
+
     def client_id(self, broker: int = 0) -> str:
         """MQTT client identifier for one of the brokers."""
         return self.mqtt[broker].client_id or f"fieldstream-{self.gateway_id}"

@@ -260,6 +260,10 @@ def test_mutual_tls(tls: tuple[Path, int], gateway_for: MakeGateway, prefix: str
     accepted(gateway, 2000)
     assert gateway.status()["certificate_expires_at"] > time.time() * 1000
     assert "certificate_expires_timestamp_seconds" in gateway.metrics()
+    (directory / "client.crt").touch()  # as a renewal does
+    wait_until(lambda: "renewed certificates is in force" in gateway.log(), 20, "the renewed certificate")
+    subprocess.run(command, input="\n".join(readings(2000, start=int(time.time() * 1000))).encode(), check=True)
+    accepted(gateway, 4000)
 
 
 def test_wrong_certificate_is_named_while_the_gateway_runs(tls: tuple[Path, int], gateway_for: MakeGateway) -> None:
