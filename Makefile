@@ -6,8 +6,8 @@ SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-secure test-superset test-cdc test-s3 \
-  test-scale unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms pictures chaos chaos-nightly fuzz \
-  supply-chain sbom lint-deploy lock
+  test-scale unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms pictures chaos \
+  chaos-nightly fuzz supply-chain sbom lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -85,8 +85,8 @@ test-cdc: ## the asset registry: Postgres, Debezium, a whole stack, each of them
 test-s3: install ## checkpoints on a real S3-compatible server: kills, an upgrade, the bucket away
 	@.venv/bin/pytest tests/s3
 
-test-scale: install ## three brokers, two TaskManagers, loaders and gateways: the loss of any one
-	@.venv/bin/pytest tests/scale
+test-scale: install ## three brokers, two of everything else: the loss of any one, and of both registries
+	@.venv/bin/pytest tests/scale --log-cli-level=WARNING
 
 pictures: install ## the pictures of docs/console.md anew, from a running demo (seven minutes; look at each)
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser
