@@ -26,11 +26,13 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Oidc:
-    """An OpenID Connect provider that signs people in. `roles` maps values of the claim to viewer, operator, admin."""
+    """An OpenID Connect provider that signs people in. `roles` maps values of the claim to viewer, operator, admin;
+    `sites` to the sites that who has it sees, together; who has none of these values sees all."""
 
     issuer: str
     client_id: str
     roles: dict[str, str]
+    sites: dict[str, list[str]] = field(default_factory=dict)
     claim: str = "groups"  # with dots where it lies deeper: realm_access.roles
     audiences: tuple[str, ...] = ()  # of access tokens that the API takes too, beside the client's own tokens
     client_secret_file: Path | None = None  # absent: a public client, PKCE alone
@@ -143,4 +145,6 @@ def _oidc(path: Path, table: dict[str, Any]) -> Oidc:
     roles = list(found.roles.values()) if isinstance(found.roles, dict) else [found.roles]
     if wrong := [role for role in roles if role not in ROLES]:
         raise SettingsError(f"{path}: [oidc] roles: {wrong[0]!r} is none of {', '.join(ROLES)}")
+    if not (isinstance(found.sites, dict) and all(isinstance(one, list) and one for one in found.sites.values())):
+        raise SettingsError(f"{path}: [oidc] sites: each value of the claim needs a list of sites")
     return found

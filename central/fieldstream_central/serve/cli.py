@@ -41,12 +41,13 @@ def token(
     name: Annotated[str, typer.Argument(help="whose token, e.g. grafana")],
     role: Annotated[str, typer.Option(help="viewer, operator or admin")] = "viewer",
     days: Annotated[float, typer.Option(help="days until it expires; 0: never")] = 0.0,
+    site: Annotated[list[str] | None, typer.Option(help="sees only this site; may be repeated; none: all")] = None,
 ) -> None:
     """Make a token for the API. It is shown once; from the first one on the API asks for tokens."""
     from fieldstream_central.serve.api.access import add_token
 
     try:
-        made = add_token(load_settings().api_tokens_file, name, role, days=days)
+        made = add_token(load_settings().api_tokens_file, name, role, days=days, sites=site or ())
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

@@ -33,11 +33,12 @@ class ProviderAwayError(Exception):
 
 @dataclass(frozen=True)
 class SignedIn:
-    """Whom a token names. `expires_at`: seconds since 1970."""
+    """Whom a token names. `expires_at`: seconds since 1970. `sites`: the only ones that they see; none: all."""
 
     name: str
     role: str
     expires_at: float
+    sites: tuple[str, ...] = ()
 
 
 class Provider:
@@ -92,10 +93,12 @@ class Provider:
         if nonce is not None and found.get("nonce") != nonce:
             raise OidcError("The provider's token is of another sign-in.")
         name = next((str(found[claim]) for claim in ("preferred_username", "email", "sub") if found.get(claim)), "")
-        roles = [self.settings.roles[value] for value in self._values(found) if value in self.settings.roles]
+        values = self._values(found)
+        roles = [self.settings.roles[value] for value in values if value in self.settings.roles]
         if not roles:
             raise OidcError(f"{name} has no role here: nothing in the claim {self.settings.claim!r} gives one.")
-        return SignedIn(name, max(roles, key=ROLES.index), float(found["exp"]))
+        sites = {site for value in values for site in self.settings.sites.get(value, ())}
+        return SignedIn(name, max(roles, key=ROLES.index), float(found["exp"]), tuple(sorted(sites)))
 
     async def _decoded(self, token: str) -> dict[str, Any]:
         stale = time.monotonic() - self._had_at > _KEYS_KEPT_S

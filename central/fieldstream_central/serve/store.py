@@ -1,12 +1,14 @@
 """Reading from ClickHouse without blocking: what the API and the console share."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from typing import Any
 
 import aiohttp
 
+from fieldstream_central.serve.sites import table_filters
 from fieldstream_central.store.clickhouse import RefusedError, UnreachableError, query_string, refusal
 
 _Asking = AbstractAsyncContextManager[aiohttp.ClientResponse]
@@ -26,23 +28,37 @@ _SETTINGS: dict[str, object] = {
 
 
 class StoreReader:
-    """Asks ClickHouse. Every call raises RefusedError or UnreachableError."""
+    """Asks ClickHouse. Every call raises RefusedError or UnreachableError. `sites`: the only ones seen; none: all."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/") + "/"
         self._session: aiohttp.ClientSession | None = None
+        self._settings = _SETTINGS
+        self.sites: Sequence[str] = ()
 
     async def close(self) -> None:
         """Closes the connections."""
         if self._session is not None:
             await self._session.close()
 
-    def _asking(self, sql: str, params: Mapping[str, object] | None, more: Mapping[str, object]) -> _Asking:
+    def of_sites(self, sites: Sequence[str]) -> "StoreReader":
+        """The same connections, seeing what belongs to these sites."""
+        view = copy(self)
+        view._session = self._connected()
+        view._settings = _SETTINGS | {"additional_table_filters": table_filters(sites)}
+        view.sites = sites
+        return view
+
+    def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:  # it belongs to the event loop of its first question
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=15.0)
             connector = aiohttp.TCPConnector(limit=16)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=False)
-        return self._session.post(self._url, params=query_string(params, {**_SETTINGS, **more}), data=sql.encode())
+        return self._session
+
+    def _asking(self, sql: str, params: Mapping[str, object] | None, more: Mapping[str, object]) -> _Asking:
+        asked = query_string(params, {**self._settings, **more})
+        return self._connected().post(self._url, params=asked, data=sql.encode())
 
     async def text(self, sql: str, params: Mapping[str, object] | None = None) -> bytes:
         """The answer as ClickHouse wrote it; the statement names its FORMAT."""

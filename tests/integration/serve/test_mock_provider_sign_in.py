@@ -90,7 +90,7 @@ def test_somebody_signs_in_by_the_provider_and_may_do_what_the_role_may(browser:
 
     [token] = [one["value"] for one in context.cookies() if one["name"] == "fieldstream-token"]
     caller = httpx.get(f"{signed.settings.api}/api/v1/caller", headers={"Authorization": f"Bearer {token}"})
-    assert caller.json() == {"name": "ana", "role": "operator"}
+    assert caller.json() == {"name": "ana", "role": "operator", "sites": []}
     cookie = next(one for one in context.cookies() if one["name"] == "fieldstream-token")
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     context.close()

@@ -24,6 +24,22 @@ def test_a_token_is_stored_only_as_its_hash_and_finds_its_caller(tmp_path: Path)
     assert Callers(path).find("") is None
 
 
+def test_a_token_may_be_limited_to_sites(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.toml"
+    token = add_token(path, "shift-north", "operator", sites=["north", 'the "old" hall'])
+    found = Callers(path).find(token)
+    assert found is not None
+    assert found.sites == ("north", 'the "old" hall')
+
+
+@pytest.mark.parametrize("sites", ["[]", '"north"', "[1]"])
+def test_a_limit_that_names_no_sites_is_refused_and_not_taken_for_none(tmp_path: Path, sites: str) -> None:
+    path = tmp_path / "tokens.toml"
+    path.write_text(f'[shift]\nrole = "viewer"\nsha256 = "x"\nsites = {sites}\n')
+    with pytest.raises(ValueError, match="sites must be a list of names"):
+        read_tokens(path)
+
+
 def test_without_a_file_everybody_may_ask(tmp_path: Path) -> None:
     found = Callers(tmp_path / "none.toml").find("")
     assert found is not None

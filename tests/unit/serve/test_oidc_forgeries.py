@@ -59,9 +59,10 @@ def made_up() -> Iterator[MadeUpProvider]:
     server.server_close()
 
 
-def provider(made_up: MadeUpProvider) -> Provider:
+def provider(made_up: MadeUpProvider, **more: Any) -> Provider:
     roles = {"plant": "viewer", "shift": "operator"}
-    return Provider(Oidc(issuer=made_up.url, client_id="fieldstream", roles=roles, audiences=("fieldstream-api",)))
+    told = {"issuer": made_up.url, "client_id": "fieldstream", "roles": roles, "audiences": ("fieldstream-api",)}
+    return Provider(Oidc(**told | more))
 
 
 def claims(made_up: MadeUpProvider, **more: Any) -> dict[str, Any]:
@@ -93,6 +94,16 @@ def test_a_token_names_its_person_in_the_highest_of_the_roles(made_up: MadeUpPro
     assert signed_in(provider(made_up), token(claims(made_up))) == ("ana", "operator")
     script = claims(made_up, aud=["fieldstream-api", "other"], preferred_username=None, groups=["plant"])
     assert signed_in(provider(made_up), token(script)) == ("7", "viewer")
+
+
+def test_sites_of_several_values_add_up_and_without_any_all_are_seen(made_up: MadeUpProvider) -> None:
+    sites = {"hall-1": ["north"], "hall-2": ["south", "north"]}
+    known = provider(made_up, sites=sites)
+
+    def seen(*groups: str) -> tuple[str, ...]:
+        return asyncio.run(known.signed_in(token(claims(made_up, groups=["plant", *groups])))).sites
+
+    assert (seen("hall-1"), seen("hall-1", "hall-2"), seen()) == (("north",), ("north", "south"), ())
 
 
 @pytest.mark.parametrize(
@@ -180,6 +191,7 @@ def test_all_who_come_before_the_first_keys_wait_for_them(made_up: MadeUpProvide
         ('issuer = "x"\nclient_id = "y"', "roles"),
         ('issuer = "x"\nclient_id = "y"\nroles = {a = "root"}', "'root' is none of"),
         ('issuer = "x"\nclient_id = "y"\nroles = {}\nsecret = "z"', "secret"),
+        ('issuer = "x"\nclient_id = "y"\nroles = {}\nsites = {a = "north"}', "sites: each value"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(tmp_path: Path, text: str, says: str) -> None:

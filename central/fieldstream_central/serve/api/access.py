@@ -5,9 +5,11 @@ With neither the API is open, which is meant for one machine where it listens on
 
 import hashlib
 import hmac
+import json
 import secrets
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,15 @@ from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.oidc import OidcError, Provider, ProviderAwayError
 from fieldstream_central.settings import ROLES
 
+# Paths that tell sites apart; who is limited to some sites may ask no other.
+BY_SITE = frozenset(
+    {
+        *("/readings", "/windows", "/series", "/export/{what}", "/live/readings", "/trust", "/assets", "/caller"),
+        *("/anomalies", "/anomalies/{anomaly_id}", "/anomalies/{anomaly_id}/history", "/handover", "/alarm-health"),
+        *("/alarms", "/alarms/feedback", "/alarms/actions", "/incidents/{alarm_id:path}"),
+        *("/maintenance", "/maintenance/{maintenance_id}", "/maintenance/{maintenance_id}/end"),
+    }
+)
 # So many requests at once, and so many a second for long.
 _BURST, _PER_SECOND = 1000.0, 500.0
 _LOOK_AGAIN_S = 2.0
@@ -27,12 +38,13 @@ REQUESTS = Counter("fieldstream_api_requests_total", "Requests that were let in"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `expires_at`: seconds since 1970; 0: never."""
+    """Who asks. `expires_at`: seconds since 1970; 0: never. `sites`: the only ones that it sees; none: all."""
 
     name: str
     role: str
     token_sha256: str
     expires_at: float = 0.0
+    sites: tuple[str, ...] = ()
 
 
 class Callers:
@@ -70,17 +82,21 @@ def hash_token(token: str) -> str:
 
 
 def read_tokens(path: Path) -> list[Caller]:
-    """The file: `[name]` tables with role, sha256 and expires_at. Raises ValueError naming what is wrong."""
+    """The file: `[name]` tables with role, sha256, expires_at and sites. Raises ValueError naming what is wrong."""
     callers = []
     for name, table in tomllib.loads(path.read_text()).items():
         if table.get("role") not in ROLES:
             raise ValueError(f"{path}: [{name}] role must be one of {', '.join(ROLES)}")
-        callers.append(Caller(name, table["role"], table["sha256"], float(table.get("expires_at", 0))))
+        sites = table.get("sites")
+        if sites is not None and not (sites and isinstance(sites, list) and all(isinstance(one, str) for one in sites)):
+            raise ValueError(f"{path}: [{name}] sites must be a list of names; without the key it sees all")
+        expires = float(table.get("expires_at", 0))
+        callers.append(Caller(name, table["role"], table["sha256"], expires, tuple(sites or ())))
     return callers
 
 
-def add_token(path: Path, name: str, role: str, *, days: float = 0.0) -> str:
-    """Adds a caller; the token, which is shown this once. Raises ValueError."""
+def add_token(path: Path, name: str, role: str, *, days: float = 0.0, sites: Sequence[str] = ()) -> str:
+    """Adds a caller; the token, which is shown this once. `sites`: it sees these only. Raises ValueError."""
     if role not in ROLES:
         raise ValueError(f"role must be one of {', '.join(ROLES)}")
     if not name.replace("-", "").replace("_", "").isalnum():
@@ -92,7 +108,8 @@ def add_token(path: Path, name: str, role: str, *, days: float = 0.0) -> str:
     path.touch(mode=0o600)
     expires = time.time() + days * 86_400 if days else 0.0
     with path.open("a") as file:
-        file.write(f'[{name}]\nrole = "{role}"\nsha256 = "{hash_token(token)}"\nexpires_at = {expires:.0f}\n\n')
+        limit = f"sites = {json.dumps(list(sites))}\n" if sites else ""
+        file.write(f'[{name}]\nrole = "{role}"\nsha256 = "{hash_token(token)}"\nexpires_at = {expires:.0f}\n{limit}\n')
     return token
 
 
@@ -141,7 +158,21 @@ async def _of_provider(provider: Provider, token: str) -> Caller:
         raise ApiError(401, "Token not accepted", str(error), "Authorization") from error
     except ProviderAwayError as error:
         raise ApiError(503, "Sign-in away", str(error)) from error
-    return Caller(found.name, found.role, hash_token(token), found.expires_at)
+    return Caller(found.name, found.role, hash_token(token), found.expires_at, found.sites)
+
+
+async def by_site(request: Request) -> None:
+    """A FastAPI dependency: raises ApiError 403 when a caller of some sites asks about the plant, or another site."""
+    caller: Caller = request.state.caller
+    if not caller.sites:
+        return
+    seen = ", ".join(caller.sites)
+    if request.scope["route"].path.removeprefix("/api/v1") not in BY_SITE:
+        detail = f"This is about the whole plant; the token of {caller.name} is for its sites alone: {seen}."
+        raise ApiError(403, "Not for one site", detail, "Authorization")
+    site = request.query_params.get("site")
+    if site and site not in caller.sites:
+        raise ApiError(403, "Not in your sites", f"{site!r} is none of the sites that you see: {seen}.", "site")
 
 
 def require(request: Request, role: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from fieldstream_central.alarms.life import (
     members_of,
 )
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictError, Outcome
-from fieldstream_central.serve.api.access import require
+from fieldstream_central.serve.api.access import Caller, require
 from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.api.params import parse_time
@@ -64,6 +65,7 @@ class CallerOut(BaseModel):
 
     name: str
     role: Literal["viewer", "operator", "admin"]
+    sites: list[str] = Field(description="the only ones that it sees; none: all")
 
 
 class AlarmOut(BaseModel):
@@ -154,7 +156,7 @@ async def alarms(
         name: value for name, value in (("site", site), ("area", area), ("asset_id", asset_id)) if value is not None
     }
     try:
-        states = [(alarm, alarm.state(now)) for alarm in _log(request).alarms()]
+        states = [(alarm, alarm.state(now)) for alarm in alarms_of(request)]
     except AlarmsAwayError as error:
         raise ApiError(503, "Alarms away", str(error)) from error
     kept = [
@@ -186,7 +188,8 @@ async def feedback(
 @router.get("/caller", summary="Whose token this is")
 async def caller(request: Request) -> CallerOut:
     """Without tokens everybody is the admin."""
-    return CallerOut(name=request.state.caller.name, role=request.state.caller.role)
+    who: Caller = request.state.caller
+    return CallerOut.model_validate({"name": who.name, "role": who.role, "sites": list(who.sites)})
 
 
 @router.post("/alarms/actions", summary="Acknowledge, shelve, comment ... one alarm or many")
@@ -194,11 +197,30 @@ async def act(request: Request, do: Do) -> list[Done]:
     """One answer per alarm, in order: what can be done is done, whatever becomes of the others."""
     require(request, "admin" if do.action in ADMIN_ACTIONS else "operator")
     seen = {target.alarm_id: target.revision for target in do.alarms}
+    _must_be_seen(request, seen)
     who = request.state.caller.name
     log = _log(request)
     perform = partial(log.perform_all, comment=do.comment, until=do.until, mark=do.mark or "")
     outcomes = await asyncio.to_thread(perform, seen, do.action, who)
     return [_done(alarm_id, outcomes[alarm_id]) for alarm_id in seen]
+
+
+def alarms_of(request: Request) -> list[Alarm]:
+    """The alarms that the caller may see. An incident is of one site, as its members are. Raises AlarmsAwayError."""
+    every, sites = _log(request).alarms(), request.state.caller.sites
+    return [alarm for alarm in every if not sites or (alarm.episode or {}).get("site") in sites]
+
+
+def _must_be_seen(request: Request, alarm_ids: Iterable[str]) -> None:
+    if not request.state.caller.sites:
+        return
+    try:
+        seen = {alarm.alarm_id for alarm in alarms_of(request)}
+    except AlarmsAwayError as error:
+        raise ApiError(503, "Alarms away", str(error)) from error
+    if other := next((one for one in alarm_ids if one not in seen), None):
+        detail = f"There is no alarm {other!r} in your sites; GET /api/v1/alarms lists those there are."
+        raise ApiError(403, "Not in your sites", detail, "alarms")
 
 
 def _done(alarm_id: str, outcome: Outcome) -> Done:

@@ -25,7 +25,7 @@ from fieldstream_central.serve.api import (
     shifts,
     trust,
 )
-from fieldstream_central.serve.api.access import Callers, Guard
+from fieldstream_central.serve.api.access import Callers, Guard, by_site
 from fieldstream_central.serve.api.examples import add_examples
 from fieldstream_central.serve.api.models import Health, Problem
 from fieldstream_central.serve.api.recorder import recorded
@@ -52,7 +52,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
         401: "a token is needed, or it has expired",
-        403: "the token's role is too low",
+        403: "the token's role is too low, or it is for other sites",
         413: "the query would read too much; how to narrow it",
         422: "a parameter is at fault; `field` names it",
         429: "too many requests",
@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = (measurements, "measurements"), (export, "measurements"), (trust, "measurements"), (events, "events")
     shift = (alarms, "alarms"), (incidents, "alarms"), (maintenance, "alarms"), (shifts, "alarms")
     for part, tag in (*parts, (letters, "events"), (detection, "detection"), (plant, "plant"), *shift):
-        dependencies = [Depends(guard), Depends(recorded)]
+        dependencies = [Depends(guard), Depends(recorded), Depends(by_site)]
         app.include_router(part.router, prefix="/api/v1", tags=[tag], responses=_ERRORS, dependencies=dependencies)
 
     app.include_router(link.router)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
-from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
-from fieldstream_central.serve.api.alarms import AlarmOut, shown
+from fieldstream_central.alarms.log import AlarmsAwayError
+from fieldstream_central.serve.api.alarms import AlarmOut, alarms_of, shown
 from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.store import StoreReader
@@ -136,9 +136,8 @@ class Incident(BaseModel):
 @router.get("/incidents/{alarm_id:path}", summary="One alarm: its life, its asset mates, similar earlier ones")
 async def incident(request: Request, alarm_id: Annotated[str, Path(max_length=600)]) -> Incident:
     """404 when there is no such alarm."""
-    log: AlarmLog = request.app.state.alarms
     try:
-        found = next((alarm for alarm in log.alarms() if alarm.alarm_id == alarm_id), None)
+        found = next((alarm for alarm in alarms_of(request) if alarm.alarm_id == alarm_id), None)
     except AlarmsAwayError as error:
         raise ApiError(503, "Alarms away", str(error)) from error
     if found is None:

@@ -20,7 +20,7 @@ from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError, ConflictEr
 from fieldstream_central.audit_log.log import AuditLogError
 from fieldstream_central.notify.links import LinkError, checked, link_key
 from fieldstream_central.notify.notices import incident_page
-from fieldstream_central.serve.api.measurements import store_of
+from fieldstream_central.serve.store import StoreReader
 
 router = APIRouter()
 
@@ -105,7 +105,7 @@ async def plot(request: Request) -> Response:
         said = _said(request, "plot.png")
     except LinkError as error:
         return Response(str(error), 403, media_type="text/plain")
-    store = store_of(request)
+    store: StoreReader = request.app.state.store
     found = await store.rows(_EPISODE, {"episode": said["episode"]})
     if not found:
         return Response("The store does not know this episode yet.", 404, media_type="text/plain")

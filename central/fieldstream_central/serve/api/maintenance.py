@@ -16,6 +16,7 @@ from fieldstream_central.kafka_access import connection
 from fieldstream_central.maintenance import MaintenanceError, MaintenanceFeed, announce
 from fieldstream_central.serve.api.access import require
 from fieldstream_central.serve.api.errors import ApiError
+from fieldstream_central.serve.store import StoreReader
 from fieldstream_central.settings import Settings
 
 router = APIRouter()
@@ -72,10 +73,43 @@ def planned_work(state: Any) -> list[Planned]:
     return sorted(found, key=lambda one: -one.start)
 
 
+async def seen_work(request: Request, planned: list[Planned]) -> list[Planned]:
+    """What of it touches a sensor that the caller may see. Raises ClickHouseError."""
+    sites = request.state.caller.sites
+    if not sites:
+        return planned
+    sensors = await _sensors(request)
+    return [one for one in planned if _sites_of(one, sensors) & set(sites)]
+
+
+async def _must_be_of_its_sites(request: Request, *works: Plan) -> None:
+    """Raises ApiError when work would silence, or give back, anything that the caller may not see."""
+    sites = request.state.caller.sites
+    if not sites:
+        return
+    sensors = await _sensors(request)
+    for one in works:
+        found = _sites_of(one, sensors)
+        if (one.asset_id or one.device_id) and found and found <= set(sites):
+            continue
+        detail = f"It is not about an asset or a device of the sites that you see: {', '.join(sites)}."
+        raise ApiError(403, "Not in your sites", detail, "asset_id")
+
+
+async def _sensors(request: Request) -> list[dict[str, Any]]:
+    store: StoreReader = request.app.state.store
+    return await store.rows("SELECT site, asset_id, device_id, metric FROM fieldstream.assets")
+
+
+def _sites_of(work: Plan, sensors: list[dict[str, Any]]) -> set[str]:
+    about = {name: value for name in ("asset_id", "device_id", "metric") if (value := getattr(work, name))}
+    return {one["site"] for one in sensors if all(one[name] == value for name, value in about.items())}
+
+
 @router.get("/maintenance", summary="Planned work, in which detection is silent; the latest first")
 async def planned(request: Request) -> list[Planned]:
     """Past work too."""
-    return await _answered(planned_work, request.app.state)
+    return await seen_work(request, await _answered(planned_work, request.app.state))
 
 
 @router.put("/maintenance/{maintenance_id}", summary="Plan work, or change it")
@@ -92,6 +126,9 @@ async def plan(request: Request, maintenance_id: str, work: Plan) -> Planned:
         raise ApiError(422, "Times do not fit", "`end` lies after `start`, at most 90 days.", "end")
     if not work.note.strip():
         raise ApiError(422, "No note", "Say in `note` what is done: who finds an asset silent must know why.", "note")
+    if request.state.caller.sites:
+        before = await _answered(planned_work, request.app.state)
+        await _must_be_of_its_sites(request, work, *(one for one in before if one.maintenance_id == maintenance_id))
     who = request.state.caller.name
     times = Maintenance(work.start, work.end, work.asset_id, work.device_id, work.metric)
     await _answered(announce, request.app.state.settings, maintenance_id, times, work.note, who=who)
@@ -103,16 +140,17 @@ async def end(request: Request, maintenance_id: str) -> list[Planned]:
     """All work as it stands then. 404 when there is none of this name, 409 when it is over."""
     require(request, "operator")
     state = request.app.state
-    known = {one.maintenance_id: one for one in await _answered(planned_work, state)}
+    known = {one.maintenance_id: one for one in await seen_work(request, await _answered(planned_work, state))}
     work = known.get(maintenance_id)
     if work is None:
         raise ApiError(404, "Unknown work", f"There is no planned work {maintenance_id!r}.", "maintenance_id")
+    await _must_be_of_its_sites(request, work)
     now = time.time_ns() // 1_000_000
     if work.end <= now:
         raise ApiError(409, "Over already", f"{maintenance_id} has ended already.", "maintenance_id")
     left = Maintenance(work.start, now, work.asset_id, work.device_id, work.metric) if work.start < now else None
     await _answered(announce, state.settings, maintenance_id, left, work.note, who=work.who)
-    return await _answered(planned_work, state)
+    return await seen_work(request, await _answered(planned_work, state))
 
 
 async def _answered(function: Callable[Given, Answer], *args: Given.args, **more: Given.kwargs) -> Answer:

@@ -24,9 +24,10 @@ _SENSOR = ("device_id = {device_id:String}", "metric = {metric:String}")
 
 
 def store_of(request: Request) -> StoreReader:
-    """The app's ClickHouse reader."""
+    """The app's ClickHouse reader, seeing what the caller may."""
     store: StoreReader = request.app.state.store
-    return store
+    sites = request.state.caller.sites
+    return store.of_sites(sites) if sites else store
 
 
 # By the registry, or because it once measured: few granules of the primary index.
@@ -41,13 +42,19 @@ SELECT (SELECT count() FROM fieldstream.assets_data FINAL
 
 
 async def must_be_known(store: StoreReader, device_id: str, metric: str) -> None:
-    """For an empty answer: raises ApiError 404 if there is no such sensor, rather than say that it measured nothing."""
+    """For an empty answer: raises ApiError if there is no such sensor, rather than say that it measured nothing.
+
+    404, or 403 to who sees some sites only: whether it is another site's is not told.
+    """
     (found,) = await store.rows(_KNOWN, {"device_id": device_id, "metric": metric})
     if found["known"]:
         return
     if found["metrics"]:
         detail = f"{device_id!r} has no metric {metric!r}; it has {', '.join(sorted(found['metrics']))}."
         raise ApiError(404, "Unknown metric", detail, "metric")
+    if store.sites:
+        detail = f"There is no device {device_id!r} in the sites that you see: {', '.join(store.sites)}."
+        raise ApiError(403, "Not in your sites", detail, "device_id")
     detail = (
         f"No device {device_id!r} is registered and none has sent readings. `/api/v1/assets` lists those there are."
     )

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from fieldstream_central.alarms.life import State
-from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
+from fieldstream_central.alarms.log import AlarmsAwayError
 from fieldstream_central.maintenance import MaintenanceError
 from fieldstream_central.serve.alarm_health import AlarmHealth, alarm_health
-from fieldstream_central.serve.api.alarms import AlarmOut, shown
-from fieldstream_central.serve.api.maintenance import Planned, planned_work
+from fieldstream_central.serve.api.alarms import AlarmOut, alarms_of, shown
+from fieldstream_central.serve.api.maintenance import Planned, planned_work, seen_work
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.api.params import SpanParam
 from fieldstream_central.serve.handover import Corrected, Counted, Deed, Happened, shift
@@ -20,6 +20,8 @@ router = APIRouter()
 
 _OPEN = (State.UNACKNOWLEDGED, State.ACKNOWLEDGED, State.RETURNED_UNACKNOWLEDGED, State.LATCHED)
 _ASIDE = (State.SHELVED, State.SUPPRESSED, State.OUT_OF_SERVICE)
+
+_PLANT_WIDE = "Dead letters and gateways are of the whole plant; your token is for its sites alone."
 
 Site = Annotated[str, Query(description="only this site; default: all")]
 
@@ -48,19 +50,18 @@ async def handover(request: Request, span: SpanParam, site: Site = "") -> Handov
     settings = request.app.state.settings
     facts = await shift(store_of(request), settings.clickhouse, span, site=site)
     start, end = (round(moment.timestamp() * 1000) for moment in (span.start, span.end))
-    away = []
+    away = [_PLANT_WIDE] if request.state.caller.sites else []
     needing: list[AlarmOut] | None = None
     aside: list[AlarmOut] | None = None
     work: list[Planned] | None = None
-    log: AlarmLog = request.app.state.alarms
     try:
-        alarms = [alarm for alarm in (shown(one, end) for one in log.alarms()) if site in ("", alarm.site)]
+        alarms = [alarm for alarm in (shown(one, end) for one in alarms_of(request)) if site in ("", alarm.site)]
         needing = [alarm for alarm in alarms if alarm.state in _OPEN]
         aside = [alarm for alarm in alarms if alarm.state in _ASIDE]
     except AlarmsAwayError as error:
         away.append(str(error))
     try:
-        planned = await asyncio.to_thread(planned_work, request.app.state)
+        planned = await seen_work(request, await asyncio.to_thread(planned_work, request.app.state))
         work = [one for one in planned if one.end > start]
     except MaintenanceError as error:
         away.append(str(error))

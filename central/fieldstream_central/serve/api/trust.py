@@ -39,7 +39,9 @@ class Trust(Row):
     stuck_episodes: int
     stuck_spans: list[Stretch] = Field(description="the newest, at most 20")
     gaps: list[Stretch] = Field(description="without readings: the longest, at most 20, longer than five periods")
-    gateways: list[GatewayTrust] = Field(description="those that the sensor's readings came by, of all their sensors")
+    gateways: list[GatewayTrust] = Field(
+        description="those that the sensor's readings came by, of all their sensors; none for callers of some sites"
+    )
     period_ms: int | None
 
 
@@ -90,7 +92,7 @@ async def trust(request: Request, device_id: DeviceId, metric: Metric, span: Spa
         evidence.of_gateways(store, request.app.state.settings.clickhouse, figures["gateways"], span),
     )
     verdict, reasons, expected, percent = judge(
-        figures, more, period, gaps=gaps, gateways=gateways, span_s=span.seconds
+        figures, more, period, gaps=gaps, gateways=gateways, span_s=span.seconds, counted=not store.sites
     )
     return Trust(
         verdict=verdict,
@@ -108,7 +110,7 @@ async def trust(request: Request, device_id: DeviceId, metric: Metric, span: Spa
         stuck_episodes=more["stuck"],
         stuck_spans=stuck,
         gaps=gaps,
-        gateways=gateways,
+        gateways=[] if store.sites else gateways,
         period_ms=period,
     )
 
@@ -132,8 +134,12 @@ def judge(
     gaps: list[Stretch],
     gateways: list[GatewayTrust],
     span_s: float,
+    counted: bool = True,
 ) -> tuple[Verdict, list[str], int | None, float | None]:
-    """The verdict and its reasons, the readings expected, and their share in per cent."""
+    """The verdict and its reasons, the readings expected, and their share in per cent.
+
+    `counted`: whether a gateway's figures, which are of all its sensors, may be told.
+    """
     readings = int(figures["readings"])
     expected = int(span_s * 1000 // period) if period else None
     percent = min(100.0, round(100 * readings / expected, 2)) if expected else None
@@ -151,7 +157,7 @@ def judge(
     if more["stuck"]:
         reasons.append(f"{more['stuck']} times stuck at one value")
     reasons += [
-        f"{one.missing} readings of all that {one.gateway_id} accepted have not arrived"
+        f"{one.missing if counted else 'some'} readings of all that {one.gateway_id} accepted have not arrived"
         for one in gateways
         if one.missing
     ]

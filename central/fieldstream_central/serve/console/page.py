@@ -123,7 +123,8 @@ def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> N
         else:
             Top(window, path)
             with ui.element("div").props("id=content tabindex=-1").classes("fs-content"):
-                ui.label(texts.SIGN_IN_FIRST).classes("fs-empty")
+                only = texts.SOME_SITES.format(sites=", ".join(whoever.sites))
+                ui.label(only if whoever.sites else texts.SIGN_IN_FIRST).classes("fs-empty")
             ui.timer(5.0, look_again)
 
     ui.run(

@@ -26,6 +26,7 @@ class Person:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.signed_in = bool(token)
         self.name = self.role = ""
+        self.sites: list[str] = []
         self._known_until = 0.0
 
     @property
@@ -43,16 +44,19 @@ class Person:
             if is_refused(error):
                 self.name = self.role = ""
             raise
-        self.name, self.role = caller["name"], caller["role"]
+        self.name, self.role, self.sites = caller["name"], caller["role"], caller["sites"]
         self._known_until = time.monotonic() + _KNOWN_S
 
     async def may_look(self, *, api_is_open: bool) -> bool:
-        """Whether the API knows this person. While it does not answer, only an open API lets everybody look."""
+        """Whether the API knows this person, and for the whole plant, which the console shows.
+
+        While it does not answer, only an open API lets everybody look.
+        """
         try:
             await self.know()
         except httpx.HTTPError as error:
             return not is_refused(error) and api_is_open
-        return True
+        return not self.sites
 
     async def get(self, path: str, **query: Any) -> Any:
         """The JSON of an answer."""
