@@ -6,7 +6,7 @@ SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-secure test-superset test-cdc test-s3 \
-  test-scale unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms pictures chaos \
+  test-scale test-upgrade unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms pictures chaos \
   chaos-nightly fuzz supply-chain sbom lint-deploy lock
 
 help: ## list the targets
@@ -87,6 +87,9 @@ test-s3: install ## checkpoints on a real S3-compatible server: kills, an upgrad
 
 test-scale: install ## three brokers, two of everything else: the loss of any one, and of both registries
 	@.venv/bin/pytest tests/scale --log-cli-level=WARNING
+
+test-upgrade: install ## an earlier version under load, this one rolled out, and rolled back (OLD=commit)
+	@.venv/bin/pytest tests/upgrade --log-cli-level=WARNING
 
 pictures: install ## the pictures of docs/console.md anew, from a running demo (seven minutes; look at each)
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser

@@ -81,6 +81,14 @@ class Supervisor:
             except xmlrpc.client.Fault:  # it has just died; it can be stopped once it has been started again
                 time.sleep(0.1)
 
+    def renew(self, name: str) -> None:
+        """Stops one program and starts it as the configuration file now says."""
+        self._rpc.reloadConfig()
+        self.stop(name)
+        self._rpc.removeProcessGroup(name)
+        self._rpc.addProcessGroup(name)
+        self.start(name)
+
     def shutdown(self) -> None:
         """Stops every program, then supervisord."""
         pid = self._rpc.getPID()
