@@ -44,7 +44,8 @@ class Person:
             if is_refused(error):
                 self.name = self.role = ""
             raise
-        self.name, self.role, self.sites = caller["name"], caller["role"], caller["sites"]
+        self.name, self.role = caller["name"], caller["role"]
+        self.sites = caller.get("sites", [])  # an API of the version before knows none
         self._known_until = time.monotonic() + _KNOWN_S
 
     async def may_look(self, *, api_is_open: bool) -> bool:
