@@ -18,6 +18,7 @@ DEFAULT_PORTS = {
     "mqtt": 1883,
     "kafka": 9092,
     "kafka_controller": 9094,
+    "kafka_field": 9095,
     "registry": 8085,
     "registry_management": 8086,
     "flink": 8082,

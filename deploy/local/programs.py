@@ -75,7 +75,7 @@ def outside_parts(layout: Layout) -> list[Program]:
             f"-Dlog4j2.configurationFile={layout.config}/log4j2.properties -cp {kafka_cp} "
             f"kafka.Kafka {layout.config}/kafka.properties",
             ready=listens(layout.ports["kafka"]),
-            ports=("kafka", "kafka_controller"),
+            ports=("kafka", "kafka_controller", *(("kafka_field",) if layout.secure else ())),
             stop_wait_s=30,
         ),
         Program(

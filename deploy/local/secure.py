@@ -29,6 +29,8 @@ SERVERS = ("kafka", "mosquitto", "registry", "clickhouse", "jobs", "loader", "al
 CLIENTS = ("setup", "admin", "pipeline", "detect")
 OURS = ("setup", "clickhouse", "jobs", "loader", "alerter", "api", "console")
 GATEWAY = "gateway-local"
+# Kafka puts it before every name that the field's authority has signed.
+FIELD = "field-"
 DAYS = 90
 LOOPBACK = ["127.0.0.0/8"]
 # ClickHouse's users, by the programs that ask it. Who reads only is named with the tables that it may fill.
@@ -40,7 +42,13 @@ READERS: dict[str, list[str]] = {
     "superset": [],
 }
 WRITERS = {"setup": [], "loader": ["SELECT", "WITH", "INSERT", "ALTER", "OPTIMIZE", "DELETE"]}
-TOKENS = ("viewer", "operator", "admin")
+# Tokens of the API by name: role, and the sites that it sees; none: all.
+TOKENS: dict[str, tuple[str, list[str]]] = {
+    "viewer": ("viewer", []),
+    "operator": ("operator", []),
+    "admin": ("admin", []),
+    "elsewhere": ("admin", ["elsewhere"]),
+}
 
 
 def make_certificates(layout: Layout) -> None:
@@ -69,16 +77,16 @@ def make_java_files(pki: Path) -> None:
 
 
 def make_passwords(layout: Layout) -> None:
-    """A password for each user of ClickHouse and of the registry, a token for each role of the API."""
+    """A password for each user of ClickHouse and of the registry, tokens of the API."""
     folder = layout.var / "secrets"
     for name in (*READERS, *WRITERS, "registry-reader", "registry-writer"):
         file = folder / f"{name}.password"
         if not file.exists():
             authority.write_file(file, secrets.token_hex(16).encode(), mode=0o600)
-    for role in TOKENS:
-        file = folder / f"{role}.token"
+    for name, (role, sites) in TOKENS.items():
+        file = folder / f"{name}.token"
         if not file.exists():
-            token = add_token(folder / "api-tokens.toml", role, role)
+            token = add_token(folder / "api-tokens.toml", name, role, sites=sites)
             authority.write_file(file, token.encode(), mode=0o600)
 
 
@@ -134,13 +142,23 @@ api_tokens_file = "{layout.var}/secrets/api-tokens.toml"
 
 
 def kafka(layout: Layout, plain: str) -> str:
-    """Mutual TLS on both listeners, names from certificates, nothing allowed that is not granted."""
-    return plain.replace("PLAINTEXT", "SSL") + kafka_security(layout.pki / "kafka.pem", layout.pki / "all.pem", "kafka")
+    """Mutual TLS on all listeners, names from certificates, nothing allowed that is not granted."""
+    own, pki = f"SSL://{layout.address('kafka')}", layout.pki
+    text = plain.replace("PLAINTEXT", "SSL").replace(own, f"{own},FIELD://{layout.address('kafka_field')}")
+    text = text.replace(",SSL:SSL", ",SSL:SSL,FIELD:SSL")
+    return text + kafka_security(pki / "kafka.pem", pki / "ca.crt", "kafka", field=pki / "field" / "ca.crt")
 
 
-def kafka_security(own: Path, believed: Path, name: str) -> str:
-    """A broker's own key and certificate in one file, the authorities it believes, and its name as a principal."""
+def kafka_security(own: Path, believed: Path, name: str, *, field: Path) -> str:
+    """A broker's own key and certificate in one file, the authority it believes, and its name as a principal.
+
+    Listener FIELD believes the authority `field` alone and marks its names, or that one could sign an `admin`. A name
+    that cannot be marked is refused: the rule has no DEFAULT.
+    """
     return f"""\
+listener.name.field.ssl.truststore.type=PEM
+listener.name.field.ssl.truststore.location={field}
+listener.name.field.ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/{FIELD}$1/
 inter.broker.listener.name=SSL
 ssl.keystore.type=PEM
 ssl.keystore.location={own}
@@ -185,6 +203,7 @@ def gateway(layout: Layout, plain: str) -> str:
     own = f"{layout.pki}/field/{GATEWAY}"
     registry = f"https://registry-reader:{secret(layout, 'registry-reader.password')}@"
     text = plain.replace("mqtt://", "mqtts://").replace('urls = ["https://', f'urls = ["{registry}')
+    text = text.replace(layout.address("kafka"), layout.address("kafka_field"))
     return f"""\
 {text}
 [mqtt.tls]
@@ -303,7 +322,7 @@ def grant_rights(layout: Layout) -> None:
     """Every component's rights in Kafka, given by the administrator."""
     admin = load_settings(layout.settings_of("admin"))
     for name, component in COMPONENTS.items():
-        grant(admin, GATEWAY if name == "gateway" else name, component)
+        grant(admin, FIELD + GATEWAY if name == "gateway" else name, component)
 
 
 def trust(layout: Layout) -> None:

@@ -15,6 +15,7 @@ from secure.tries import Plant
 Try = Callable[[Plant], str]
 DONE = "done"
 NOT_ITS_OWN = "wrong"
+_FORGED = "`admin`, signed by the field's authority"
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,17 @@ def _kafka() -> list[Act]:
             ("gateway", "fieldstream-pipeline", "pipeline"),
         )
     ]
-    found.append(
+    found += [
         Act(
-            "gateway",
-            "gives itself a right",
+            who,
+            "gives a gateway a right",
             "CLUSTER_AUTHORIZATION_FAILED",
-            tries.grant("gateway"),
+            tries.grant(key),
             "admin",
             tries.grant("admin"),
         )
-    )
+        for who, key in (("gateway", "gateway"), (_FORGED, tries.FORGED))
+    ]
     return found
 
 
@@ -96,6 +98,15 @@ def _certificates() -> list[Act]:
             tries.open_tls("flink", "flink"),
         )
     )
+    for part, who, key, by in (
+        ("kafka", _FORGED, tries.FORGED, "loader"),
+        ("kafka", "gateway", "gateway", "loader"),
+        ("kafka_field", "loader", "loader", "gateway"),
+    ):
+        place = "the gateways' listener of kafka" if part == "kafka_field" else "the programs' listener of kafka"
+        found.append(
+            Act(who, f"opens {place}", "handshake refused", tries.open_tls(part, key), by, tries.open_tls(part, by))
+        )
     for part in (
         "kafka",
         "mqtt",
@@ -290,7 +301,34 @@ def _api() -> list[Act]:
     ]
 
 
-ACTS = [*_kafka(), *_certificates(), *_mqtt(), *_clickhouse(), *_registry(), *_api()]
+def _sites() -> list[Act]:
+    v1, sensor = "/api/v1", "device_id=press-1&metric=force"
+    acknowledge = '{"action": "acknowledge", "alarms": [{"alarm_id": "press-1/force/limit"}]}'
+    work = '{"asset_id": "press", "start": 1, "end": 2, "note": "tried"}'
+    return [
+        Act(
+            "a token of another site",
+            what,
+            "HTTP 403",
+            tries.api("elsewhere", method, v1 + path, body),
+            by,
+            tries.api(by, method, v1 + path, body),
+        )
+        for what, by, method, path, body in (
+            ("reads a sensor", "viewer", "GET", f"/readings?{sensor}&from=2000-01-02&to=2000-02-01", ""),
+            ("follows a sensor live", "viewer", "GET", f"/live/readings?{sensor}", ""),
+            ("asks how far a sensor can be relied on", "viewer", "GET", f"/trust?{sensor}", ""),
+            ("asks for the site's alarms", "viewer", "GET", "/alarms?site=here", ""),
+            ("asks for the site's hand-over", "viewer", "GET", "/handover?site=here", ""),
+            ("counts what gateways sent", "viewer", "GET", "/completeness", ""),
+            ("reads dead letters", "operator", "GET", "/dead-letters", ""),
+            ("acknowledges an alarm", "operator", "POST", "/alarms/actions", acknowledge),
+            ("plans work on an asset", "operator", "PUT", "/maintenance/tried", work),
+        )
+    ]
+
+
+ACTS = [*_kafka(), *_certificates(), *_mqtt(), *_clickhouse(), *_registry(), *_api(), *_sites()]
 
 
 def table() -> str:

@@ -23,10 +23,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 DONE = "done"
 DEVICES = ("press-1", "press-2")
-PORTS = {"mqtt": "mqtt", "kafka": "kafka"}
+FORGED = "forged"  # has the name admin from the field's authority
+NO_HTTP = ("mqtt", "kafka", "kafka_field")
 # Who may open a part: its name, and so its certificate.
 CALLERS = {
-    "kafka": "loader", "mqtt": "press-1", "flink": "flink", "prometheus": "console", "alertmanager": "alerter",
+    "kafka": "loader", "kafka_field": "gateway", "mqtt": "press-1",
+    "flink": "flink", "prometheus": "console", "alertmanager": "alerter",
     "loader": "prometheus", "registry": "setup", "clickhouse": "setup", "api": "setup", "console": "setup",
 }  # fmt: skip
 ClickHouseCodes = {164: "READONLY", 497: "ACCESS_DENIED", 516: "AUTHENTICATION_FAILED"}
@@ -41,7 +43,7 @@ class Plant:
 
     @classmethod
     def with_strangers(cls, layout: Layout, bad: Path) -> "Plant":
-        """Makes the devices' certificates, and those that are to be refused."""
+        """Makes the devices' certificates, those that are to be refused, and a sensor of the site `here`."""
         pki, field, now = layout.pki, layout.pki / "field", datetime.now(UTC)
         for device in DEVICES:
             authority.issue(field, device, days=1, replace=True)
@@ -49,7 +51,13 @@ class Plant:
         authority.issue(pki, "early", days=30, now=now + timedelta(days=2), replace=True)
         authority.create_authority(bad, days=2, replace=True)
         authority.issue(bad, "foreign", days=1, replace=True)
-        return cls(layout, bad)
+        authority.issue(field, "admin", days=1, replace=True)
+        for suffix in (".crt", ".key"):  # aside, so that `admin` stays the centre's
+            (field / f"admin{suffix}").rename(bad / f"{FORGED}{suffix}")
+        plant = cls(layout, bad)
+        sensor = f"VALUES ('{DEVICES[0]}', 'force', 'here', 'press')"
+        query(plant, "setup", f"INSERT INTO fieldstream.assets_data (device_id, metric, site, asset_id) {sensor}")
+        return plant
 
     def files(self, who: str) -> tuple[Path, Path]:
         """Certificate and key of a name."""
@@ -62,8 +70,9 @@ class Plant:
     def settings(self, who: str) -> Settings:
         """Of a program that has the certificate of this name."""
         cert, key = self.files(who)
-        ca = self.layout.pki / "ca.crt"
-        return Settings(kafka=self.layout.address("kafka"), tls_ca_file=ca, tls_cert_file=cert, tls_key_file=key)
+        ca, field = self.layout.pki / "ca.crt", who == FORGED or cert.parent.name == "field"
+        address = self.layout.address("kafka_field" if field else "kafka")
+        return Settings(kafka=address, tls_ca_file=ca, tls_cert_file=cert, tls_key_file=key)
 
     def context(self, who: str) -> ssl.SSLContext:
         """TLS with the certificate of this name; `nobody` has none. Servers of all authorities are believed."""
@@ -146,7 +155,7 @@ def grant(who: str) -> Try:
 
     def tried(plant: Plant) -> str:
         try:
-            grant_rights(plant.settings(who), secure.GATEWAY, COMPONENTS["gateway"])
+            grant_rights(plant.settings(who), secure.FIELD + secure.GATEWAY, COMPONENTS["gateway"])
         except KafkaException as error:
             return _said(error.args[0].code())
         return DONE
@@ -164,7 +173,7 @@ def open_tls(part: str, who: str) -> Try:
                 plant.context(who).wrap_socket(raw, server_hostname="127.0.0.1") as link,
             ):
                 link.settimeout(5)
-                link.sendall(b"GET / HTTP/1.0\r\n\r\n" if part not in PORTS else b"\x10")
+                link.sendall(b"GET / HTTP/1.0\r\n\r\n" if part not in NO_HTTP else b"\x10")
                 link.recv(1)
         except TimeoutError:  # it waits for more: we are in
             return DONE
@@ -283,14 +292,15 @@ def registry(role: str, method: str, path: str, body: str) -> Try:
     return tried
 
 
-def api(role: str, method: str, path: str, body: str = "") -> Try:
-    """A request to the API with the token of a role."""
+def api(name: str, method: str, path: str, body: str = "") -> Try:
+    """A request to the API with the token of this name. Its answer may go on for ever: only its beginning is read."""
 
     def tried(plant: Plant) -> str:
-        token = "invented" if role == "invented" else secure.secret(plant.layout, f"{role}.token") if role else ""
+        token = "invented" if name == "invented" else secure.secret(plant.layout, f"{name}.token") if name else ""
         headers = _JSON | ({"Authorization": f"Bearer {token}"} if token else {})
-        with _http(plant) as http:
-            return _status(http.request(method, plant.layout.url("api") + path, content=body, headers=headers))
+        url = plant.layout.url("api") + path
+        with _http(plant) as http, http.stream(method, url, content=body, headers=headers) as answer:
+            return _status(answer)
 
     return tried
 

@@ -24,7 +24,7 @@ from integration.security.kafka_acts import (
     read,
     write,
 )
-from local.secure import kafka_security
+from local.secure import FIELD, kafka_security
 
 pytestmark = pytest.mark.skipif(bool(missing_parts()), reason=missing_parts())
 
@@ -33,22 +33,23 @@ class SecureKafka:
     """One node, mutual TLS on every listener, nothing allowed that is not granted."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, controller = free_port(), free_port()
-        self.pki = folder / "pki"
-        create_authority(self.pki, days=2)
+        self.port, self.field_port, controller = free_port(), free_port(), free_port()
+        self.pki, self.field = folder / "pki", folder / "field"
+        for authority in (self.pki, self.field):
+            create_authority(authority, days=2)
+            for name in ("admin", "stranger", *COMPONENTS):
+                issue(authority, name, days=1)
         issue(self.pki, "broker", ["127.0.0.1"], days=1)
-        for name in ("admin", "stranger", *COMPONENTS):
-            issue(self.pki, name, days=1)
         store = folder / "broker.pem"
         store.write_bytes((self.pki / "broker.key").read_bytes() + (self.pki / "broker.crt").read_bytes())
         config = folder / "server.properties"
         config.write_text(f"""process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=SSL://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}
-listener.security.protocol.map=CONTROLLER:SSL,SSL:SSL
+listeners=SSL://127.0.0.1:{self.port},FIELD://127.0.0.1:{self.field_port},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=CONTROLLER:SSL,SSL:SSL,FIELD:SSL
 controller.listener.names=CONTROLLER
-{kafka_security(store, self.pki / "ca.crt", "broker")}\
+{kafka_security(store, self.pki / "ca.crt", "broker", field=self.field / "ca.crt")}\
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -64,11 +65,11 @@ auto.create.topics.enable=false
         subprocess.run([*java, *made], check=True, capture_output=True)
         self.process = Process([*java, "kafka.Kafka", str(config)], folder / "kafka.log")
 
-    def settings(self, name: str, pki: Path | None = None) -> Settings:
-        """Of a program that has the certificate of this name."""
-        own = pki or self.pki
+    def settings(self, name: str, pki: Path | None = None, *, field: bool = False) -> Settings:
+        """Of a program that has the certificate of this name, and comes to the listener of the field or of programs."""
+        own = pki or (self.field if field else self.pki)
         return Settings(
-            kafka=f"127.0.0.1:{self.port}",
+            kafka=f"127.0.0.1:{self.field_port if field else self.port}",
             tls_ca_file=self.pki / "ca.crt",
             tls_cert_file=own / f"{name}.crt",
             tls_key_file=own / f"{name}.key",
@@ -82,6 +83,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
         wait_until(lambda: kafka_answers(made.settings("admin")), 60, "Kafka")
         for name, component in COMPONENTS.items():
             grant(made.settings("admin"), name, component)
+        grant(made.settings("admin"), FIELD + "gateway", COMPONENTS["gateway"])
         create_topics(made.settings("setup"))
         yield made
     finally:
@@ -119,6 +121,17 @@ def test_only_an_administrator_gives_rights(kafka: SecureKafka, who: str) -> Non
     with pytest.raises(KafkaException) as refusal:
         grant(kafka.settings(who), who, COMPONENTS["setup"])
     assert refusal.value.args[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
+
+
+def test_the_fields_authority_makes_gateways_and_nobody_else(kafka: SecureKafka) -> None:
+    assert write(kafka.settings("gateway", field=True), "readings.raw", idempotent=True) == 0
+    assert write(kafka.settings("loader", field=True), "dead-letters") == REFUSED_TOPIC
+    with pytest.raises(KafkaException) as refusal:
+        grant(kafka.settings("admin", field=True), "gateway", COMPONENTS["setup"])
+    assert refusal.value.args[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
+    for settings in (kafka.settings("admin", kafka.field), kafka.settings("admin", kafka.pki, field=True)):
+        with pytest.raises(KafkaException):  # neither listener believes the other's authority
+            AdminClient({**connection(settings), "log_level": 0}).list_topics(timeout=2)
 
 
 def test_whoever_shows_no_certificate_of_ours_learns_nothing(kafka: SecureKafka, tmp_path: Path) -> None:
