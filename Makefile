@@ -6,8 +6,8 @@ SCANNERS := var/supply-chain/venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down status clean check lint types test test-secure test-superset test-cdc test-s3 \
-  test-scale test-upgrade unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms pictures chaos \
-  chaos-nightly fuzz supply-chain sbom lint-deploy lock
+  test-scale test-upgrade test-runbooks unit bench bench-secure bench-gateway bench-detect bench-store bench-alarms \
+  pictures chaos chaos-nightly fuzz supply-chain sbom lint-deploy lock
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ test-scale: install ## three brokers, two of everything else: the loss of any on
 
 test-upgrade: install ## an earlier version under load, this one rolled out, and rolled back (OLD=commit)
 	@.venv/bin/pytest tests/upgrade --log-cli-level=WARNING
+
+test-runbooks: install ## every alert caused, its page followed, its end seen; the doctor names every defect (40 min)
+	@.venv/bin/pytest tests/runbooks
 
 pictures: install ## the pictures of docs/console.md anew, from a running demo (seven minutes; look at each)
 	@$(LOCAL) $(PYTHON) -m local.install --with-browser

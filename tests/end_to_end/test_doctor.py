@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from fieldstream_central.settings import load_settings
 from fieldstream_central.stream import checkpoints
 from fieldstream_schemas.topics import READINGS_CLEAN
+from local.layout import Layout
 from local.stack import Supervisor, all_programs, wait_until
 
 from end_to_end.conftest import Stack
@@ -83,11 +84,11 @@ def without(path: Path) -> Iterator[None]:
         aside.rename(path)
 
 
-def retain(stack: Stack, milliseconds: int) -> None:
+def retain(layout: Layout, milliseconds: int) -> None:
     """Changes a topic's retention."""
     entry = ConfigEntry("retention.ms", str(milliseconds), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, READINGS_CLEAN.name, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": stack.layout.address("kafka")})
+    admin = AdminClient({"bootstrap.servers": layout.address("kafka")})
     admin.incremental_alter_configs([resource])[resource].result()
 
 
@@ -115,7 +116,7 @@ def test_the_doctor_names_each_of_what_is_broken_at_once(stack: Stack) -> None:
     eventually(lambda: named(doctor(stack), "data", "stranger/level is in no asset registry"))
     admin = AdminClient({"bootstrap.servers": settings.kafka})
     admin.delete_topics(["forget"])["forget"].result()
-    retain(stack, 60_000)
+    retain(stack.layout, 60_000)
     with ExitStack() as until:
         until.enter_context(stopped(stack, "mosquitto", "registry", "alertmanager", "prometheus", "api", "console"))
         until.enter_context(without(settings.pseudonym_key_file))
@@ -140,7 +141,7 @@ def test_the_doctor_names_each_of_what_is_broken_at_once(stack: Stack) -> None:
     ):
         assert named(found, part, said), (part, said, found)
 
-    retain(stack, READINGS_CLEAN.retention_ms)
+    retain(stack.layout, READINGS_CLEAN.retention_ms)
     stack.store.query("ALTER TABLE fieldstream.gateways_data DELETE WHERE gateway_id = 'gw-lost' --")
     for command in (("topics",), ("store", "migrate")):
         assert stack.run("fieldstream", *command).returncode == 0

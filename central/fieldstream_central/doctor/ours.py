@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import httpx
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from fieldstream_central.certificate import scheme
 from fieldstream_central.doctor.finding import Check, Finding
 from fieldstream_central.doctor.outside import TIMEOUT_S, ask
 from fieldstream_central.notify.config import load_notify
+from fieldstream_central.notify.routes import alertmanager_config
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.audit import audit
 from fieldstream_central.store.clickhouse import ClickHouse
@@ -71,6 +73,18 @@ def alerter(settings: Settings) -> Iterator[Finding]:
     found = _metrics(settings, settings.alerter_metrics_port)
     failed = sum(value for (name, _), value in found.items() if name == "fieldstream_notifications_failed_total")
     yield Finding("alerter", f"runs; {failed:.0f} messages were not taken at the first try")
+
+
+def receivers(settings: Settings) -> Iterator[Finding]:
+    """Whether Alertmanager hands the alerter what is due."""
+    config = yaml.safe_load(ask(settings, f"{settings.alertmanager}/api/v2/status").json()["config"]["original"])
+    known = {receiver["name"] for receiver in config["receivers"]}
+    wanted = [one["name"] for one in alertmanager_config(load_notify(settings.notify_file), "")["receivers"]]
+    if lacking := [name for name in wanted if name not in known]:
+        remedy = "Give Alertmanager what `fieldstream notify alertmanager-config` prints."
+        yield Finding("receivers", f"Alertmanager does not know {', '.join(lacking)}", remedy)
+    else:
+        yield Finding("receivers", f"Alertmanager knows {', '.join(wanted)}")
 
 
 def serving(settings: Settings) -> Iterator[Finding]:
@@ -162,6 +176,7 @@ CHECKS = (
     Check("jobs", jobs, "Start `fieldstream jobs run`: without it a job that fails for good stays away."),
     Check("loader", loader, "Start `fieldstream loader`; Kafka keeps what is not stored.", needs=("clickhouse",)),
     Check("alerter", alerter, "Start `fieldstream alerter`: until then nobody is told of alarms.", needs=("kafka",)),
+    Check("receivers", receivers, "See Alertmanager's configuration.", needs=("alertmanager", "alerter")),
     Check("serving", serving, "See the log.", needs=("clickhouse",)),
     Check("gateways", gateways, "See ClickHouse.", needs=("clickhouse", "kafka", "loader")),
     Check("completeness", completeness, "See ClickHouse.", needs=("clickhouse", "loader", "flink")),

@@ -14,6 +14,7 @@ from fieldstream_schemas.topics import TOPICS
 from fieldstream_central.certificate import client_context
 from fieldstream_central.doctor.finding import Check, Finding
 from fieldstream_central.kafka_access import connection
+from fieldstream_central.notify.routes import WATCHDOG
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.migrate import migrations
@@ -73,12 +74,14 @@ def registry(settings: Settings) -> Iterator[Finding]:
     """Each instance, and whether ours may follow what is registered. Programs go on with what is on disk."""
     for url in settings.registry:
         try:
-            ask(settings, f"{url}/subjects")
+            subjects = ask(settings, f"{url}/subjects").json()
             yield Finding("registry", f"{url} answers")
         except httpx.HTTPError as error:
             remedy = "Start it. Until then programs go on with the schemas that they have on disk."
             yield Finding("registry", f"{url} does not answer: {error}", remedy)
             return
+    if lacking := [topic.subject for topic in TOPICS.values() if topic.subject not in subjects]:
+        yield Finding("registry", f"does not know {', '.join(lacking)}", "Run `fieldstream schemas register`.")
     client = SchemaRegistry(settings.registry, settings.schema_cache)
     for topic in TOPICS.values():
         if problems := client.check(topic.subject, topic.schema_text):
@@ -94,7 +97,8 @@ def flink(settings: Settings) -> Iterator[Finding]:
     """Both jobs, and how old the checkpoint is from which each would go on."""
     cluster = Cluster(settings)
     for name in JOBS:
-        job_id = cluster.running(name)
+        job_ids = cluster.alive(name)
+        job_id = next(iter(job_ids), None)
         if checkpoints.is_held(settings, name):
             yield Finding("flink", f"{name} was stopped by somebody", f"`fieldstream jobs deploy {name}`", down=True)
             continue
@@ -103,6 +107,9 @@ def flink(settings: Settings) -> Iterator[Finding]:
             remedy = "Its slots need a TaskManager; then the log of `fieldstream jobs run` says why it does not start."
             yield Finding("flink", f"{name} does not run: {why}", remedy, down=True)
             continue
+        if len(job_ids) > 1:
+            remedy = f"Cancel all but one on {settings.flink}: results stay right, but each takes slots and work."
+            yield Finding("flink", f"{name} runs {len(job_ids)} times", remedy)
         age_s = checkpoints.age_s(settings, name)
         if age_s is None or age_s > CHECKPOINT_OLD_S:
             age = "none yet" if age_s is None else f"{age_s:.0f} s old"
@@ -148,12 +155,18 @@ def disks(settings: Settings) -> Iterator[Finding]:
 
 
 def prometheus(settings: Settings) -> Iterator[Finding]:
-    """Whether it runs, and what it is alarmed about."""
+    """Whether it runs, has our rules and somebody to tell, and what it is alarmed about."""
     ask(settings, f"{settings.prometheus}/-/ready")
     yield Finding("prometheus", f"ready at {settings.prometheus}")
+    groups = ask(settings, f"{settings.prometheus}/api/v1/rules").json()["data"]["groups"]
+    if WATCHDOG not in {rule["name"] for group in groups for rule in group["rules"]}:
+        remedy = "Name fieldstream-rules.yml in its `rule_files`; until then it is alarmed about nothing."
+        yield Finding("prometheus", "does not have our alert rules", remedy)
+    if not ask(settings, f"{settings.prometheus}/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]:
+        yield Finding("prometheus", "knows no Alertmanager", "Name it in its `alerting`: its alarms reach nobody.")
     for alert in ask(settings, f"{settings.prometheus}/api/v1/alerts").json()["data"]["alerts"]:
         notes = alert["annotations"]
-        if alert["state"] == "firing" and alert["labels"]["alertname"] != "FieldstreamWatchdog":
+        if alert["state"] == "firing" and alert["labels"]["alertname"] != WATCHDOG:
             yield Finding("prometheus", f"alarm: {notes['summary']}", notes.get("description", "See its runbook."))
 
 

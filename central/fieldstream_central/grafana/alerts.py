@@ -23,9 +23,6 @@ EXPRESSION = DataSourceRef(type_val="__expr__", uid="__expr__")
 DATA_AGE = """
 SELECT dateDiff('second', max(ts), now64(3)) AS age FROM fieldstream.readings_data
 WHERE ts >= now64(3) - INTERVAL 1 DAY"""
-LETTERS_RISING = """
-SELECT gateway_id, count() AS letters FROM fieldstream.dead_letters
-WHERE received_at >= now64(3) - INTERVAL 10 MINUTE GROUP BY gateway_id"""
 
 
 @dataclass(frozen=True)
@@ -40,17 +37,7 @@ class Alert:
     sql: str
 
 
-ALERTS = (
-    Alert("data-old", "The newest stored reading is {{ $values.B }} s old.", "critical", 60, "1m", DATA_AGE),
-    Alert(
-        "dead-letters-rising",
-        "{{ $values.B }} messages in ten minutes could not be accepted from {{ $labels.gateway_id }}.",
-        "warning",
-        50,
-        "5m",
-        LETTERS_RISING,
-    ),
-)
+ALERTS = (Alert("data-old", "The newest stored reading is {{ $values.B }} s old.", "critical", 60, "1m", DATA_AGE),)
 
 
 def rule(alert: Alert) -> alerting.Rule:

@@ -141,10 +141,14 @@ class Cluster:
         """Overview of all jobs: jid, name, state, start-time."""
         return list(self._get("/jobs/overview")["jobs"])
 
-    def running(self, name: str) -> str | None:
-        """Id of the job of this name that is not finished, failed or cancelled; None if there is none."""
+    def alive(self, name: str) -> list[str]:
+        """Ids of the jobs of this name that are not finished, failed or cancelled."""
         ended = {"FINISHED", "FAILED", "CANCELED"}
-        return next((j["jid"] for j in self.jobs() if j["name"] == name and j["state"] not in ended), None)
+        return [j["jid"] for j in self.jobs() if j["name"] == name and j["state"] not in ended]
+
+    def running(self, name: str) -> str | None:
+        """Id of the first of them; None if there is none."""
+        return next(iter(self.alive(name)), None)
 
     def state(self, job_id: str) -> str:
         """State of a job, RUNNING only when every task of it runs."""

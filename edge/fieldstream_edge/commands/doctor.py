@@ -83,7 +83,7 @@ def examine(config: Path) -> Iterator[Finding]:
     if disk.ok:  # without it there is no room to speak of, and no place for schemas
         yield _space(settings)
         yield _registry(settings)
-    yield _gateway(settings)
+    yield from _gateway(settings)
 
 
 def _mqtt(broker: MqttSettings, settings: GatewaySettings) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _kafka(settings: GatewaySettings) -> Iterator[Finding]:
             "kafka topics",
             False,
             f"not there: {', '.join(missing)}",
-            "create them: fieldstream topics create, at the centre",
+            "create them: fieldstream topics, at the centre",
         )
     else:
         yield Finding("kafka", True, f"{kafka.bootstrap} answers, the topics are there")
@@ -225,13 +225,13 @@ def _registry(settings: GatewaySettings) -> Finding:
     return Finding("registry", True, "schema ids are known (kept on disk, so an outage does no harm)")
 
 
-def _gateway(settings: GatewaySettings) -> Finding:
+def _gateway(settings: GatewaySettings) -> Iterator[Finding]:
     status = fetch(settings)
     if status is None:
-        return _clock(None)
-    if not status["ready"]:
-        return Finding("gateway", False, "; ".join(status["problems"]), "see the lines above")
-    return _clock(status["clock_offset_ms"])
+        yield Finding("gateway", True, "does not run", "if it should: systemctl start fieldstream-gateway; see its log")
+    elif not status["ready"]:
+        yield Finding("gateway", False, "; ".join(status["problems"]), "see the lines above")
+    yield _clock(status["clock_offset_ms"] if status else None)
 
 
 def _clock(offset_ms: float | None) -> Finding:
