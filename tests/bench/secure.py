@@ -1,7 +1,7 @@
 """`make bench-secure`: the same backlog drained by the plain stack and by the secure one, one after the other."""
 
 import json
-import os
+import subprocess
 import sys
 import time
 
@@ -29,8 +29,6 @@ def drained(*, secure: bool) -> float:
     layout.var.mkdir(parents=True, exist_ok=True)
     try:
         stack.up(layout)
-        if secure:
-            os.environ["SSL_CERT_FILE"] = str(layout.pki / "ca.crt")
         supervisor = stack.Supervisor(layout)
         supervisor.stop("jobs")
         cluster = Cluster(load_settings(layout.settings_of("jobs")))
@@ -57,8 +55,16 @@ def drained(*, secure: bool) -> float:
 
 
 def main() -> int:
-    """Prints both rates and their ratio; one JSON line."""
-    rates = {"plain": drained(secure=False), "secure": drained(secure=True)}
+    """Prints both rates and their ratio; one JSON line. Each stack has a process: it keeps whom it trusts."""
+    if sys.argv[1:]:
+        print(drained(secure=sys.argv[1] == "secure"))
+        return 0
+    rates = {}
+    for name in ("plain", "secure"):
+        told = subprocess.run(
+            [sys.executable, "-m", "bench.secure", name], check=True, stdout=subprocess.PIPE, text=True
+        )
+        rates[name] = float(told.stdout.splitlines()[-1])
     ratio = rates["secure"] / rates["plain"]
     reached = "goal" if ratio >= GOAL else "must" if ratio >= MUST else "not reached"
     console.print(
