@@ -27,7 +27,7 @@ class LikeAssets(Protocol):
         """A sensor's residual of a block, in units of its scale."""
 
     def mean(self, metric: str, at_ms: float, own: list[float]) -> float:
-        """Mean of the others' residuals of that metric in a block."""
+        """Mean of the others' residuals of that metric in a block; NaN: too few spoke."""
 
 
 class AssetDetection:

@@ -8,6 +8,7 @@ such mean.
 """
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 
 from fieldstream_central.detect.asset_detection import AssetDetection
@@ -45,10 +46,10 @@ class Peers:
         self.changed = True
 
     def mean(self, metric: str, at_ms: float, own: list[float]) -> float:
-        """Mean of what was told of this block but for one's `own` values; 0 if fewer than two others spoke."""
+        """Mean of what was told of this block but for one's `own` values; NaN if fewer than two others spoke."""
         total, count = self._sums.get(metric, {}).get(str(at_ms), (0.0, 0.0))
         count -= len(own)
-        return (total - sum(own)) / count if count >= FEWEST_OTHERS else 0.0
+        return (total - sum(own)) / count if count >= FEWEST_OTHERS else math.nan
 
     def dump(self) -> bytes:
         """State as bytes."""

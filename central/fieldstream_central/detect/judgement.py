@@ -20,7 +20,7 @@ MATURE_MS = 24 * 3_600_000  # until then thresholds are wider: half of the daily
 YOUNG_FACTOR = 1.0
 HESITATE_MS = 8 * 3_600_000
 TRIAL_MS = 20 * 60_000
-PASSING_BLOCKS = 6.0
+PASSING_BLOCKS, PASSING_VOTES = 6.0, 1.0
 EVIDENCE, MOST_VOTE, MOST_LEFT = 0.15, 0.5, 100.0
 TELLING_SCALES = 2.0  # by how much both must differ at a mate for its word to count
 BLIP_MS = 3 * 3_600_000
@@ -33,8 +33,12 @@ LEFT_SHARE = 0.35  # of all residuals that a culprit may leave unexplained
 OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
 SURE_RATIO = 1.4
+# What a suspicion on which the mates say nothing must have grown to; the means that trail a jump, to less.
+CONFIRMED_RATIO, TRAILING_RATIO = 1.1, 0.75
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
-SAFETY, SPIKE_SAFETY = 1.03, 1.03  # factors on thresholds: statistics are many, and residuals never quite as learned
+# Factors on thresholds: statistics are many, and residuals never quite as learned. Where mates can be heard, a trial
+# opens earlier.
+SAFETY, TRIAL_SAFETY = 1.03, 0.95
 CROWD_FACTOR = 0.75
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
@@ -65,6 +69,7 @@ class _Block:
     floors: Floats
     accept_ms: float
     silenced: Mask  # teach nothing now
+    thresholds: Floats  # of shape (tests, members)
 
 
 def judge_block(
@@ -102,16 +107,9 @@ def judge_block(
         filled = np.where(silent | aside, predicted, filled)
         features, predicted = model.predict(filled, at_ms)
     residual = np.where(silent, 0.0, standard - predicted)
+    floors = FLOOR_NOISES * noises / model.scale
     block = _Block(
-        at_ms,
-        standard,
-        silent,
-        features,
-        predicted,
-        residual,
-        FLOOR_NOISES * noises / model.scale,
-        accept_ms,
-        aside,
+        at_ms, standard, silent, features, predicted, residual, floors, accept_ms, aside, _thresholds(model, floors)
     )
     model.echoes.take(residual, standard)
     verdicts = _look(model, block)
@@ -162,14 +160,12 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     """Each member's residual tested: verdicts on what stands, then at most one new suspect."""
     verdicts: list[Verdict] = []
     young = _young(model)
-    thresholds = np.array(
-        [test.thresholds(floor) for test, floor in zip(model.tests, block.floors.tolist(), strict=True)]
-    ).T
-    with np.errstate(invalid="ignore"):
-        ratios = np.nan_to_num(model.echoes.sizes() / thresholds)
+    ratios = _ratios(model, block)
+    opening = TRIAL_SAFETY
     if len(model.members) == 1:
+        opening = SAFETY
         ratios[1:3] = 0.0  # a slow offset from the daily pattern: nobody can tell whose it is
-    ratios[-1] *= model.echoes.alone() * (SAFETY / SPIKE_SAFETY)
+    ratios[-1] *= model.echoes.alone() * (opening / SAFETY)
     predicted, strongest = block.predicted.tolist(), ratios.max(axis=0).tolist()
     free: list[int] = []
     for member, test in enumerate(model.tests):
@@ -190,12 +186,23 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     if free and young is not None:
         # A second fault in an asset beside a standing one is less likely than a mate misled by it.
         crowd = 1.0 + CROWD_FACTOR * sum(test.held for test in model.tests)
-        if ratios[:, free].max() > SAFETY * young * crowd:
-            verdicts += _suspect(model, block, free, ratios, thresholds)
+        if ratios[:, free].max() > opening * young * crowd:
+            verdicts += _suspect(model, block, free, ratios)
     return verdicts
 
 
-def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, thresholds: Floats) -> list[Verdict]:
+def _thresholds(model: MateModel, floors: Floats) -> Floats:
+    """Each member's thresholds; wider while like assets show something unusual, which then is of the surroundings."""
+    own = [test.thresholds(floor) for test, floor in zip(model.tests, floors.tolist(), strict=True)]
+    return np.asarray(np.array(own).T + model.unusual() * np.array([test.raw_scale for test in model.tests]))
+
+
+def _ratios(model: MateModel, block: _Block) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.nan_to_num(model.echoes.sizes() / block.thresholds))
+
+
+def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats) -> list[Verdict]:
     """Puts on trial who accounts best for what the tests show; nobody, if it is the plant."""
     number, column = np.unravel_index(int(ratios[:, free].argmax()), (TESTS, len(free)))
     strongest = free[int(column)]
@@ -209,7 +216,7 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats, t
     culprit: int | None = strongest
     rival: int | None = None
     if len(model.members) > 1:
-        culprit, rival = _culprit(model, mean, thresholds[int(number)], ratios[int(number)], free)
+        culprit, rival = _culprit(model, mean, block.thresholds[int(number)], ratios[int(number)], free)
         if rival is not None and ratio < SURE_RATIO:
             return []  # two explain it about as well: a fault that grows will tell them apart
     if culprit is None:
@@ -279,8 +286,8 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
 
     What the suspect's error would do to each mate's prediction is known from the model; each block adds the
     difference of both hypotheses' squared residuals (a sequential test, Wald 1945), bounded, since residuals depend
-    on each other in time. Without an answer in time the suspicion stands, unless
-    the mean that raised it has become smaller.
+    on each other in time. Without an answer in time the suspicion stands if it has grown: a fault goes on, chance
+    falls back.
     """
     test = model.tests[member]
     measured = model.with_measured(block.features, member, block.standard)
@@ -299,6 +306,8 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     test.trial_votes += min(max(EVIDENCE * evidence, -MOST_VOTE), MOST_VOTE)
     test.trial_left -= 1.0
     recent = abs(float(model.echoes.recent()[member]))
+    ratio = float(_ratios(model, block)[:-1, member].max())
+    test.trial_ratio = max(test.trial_ratio, ratio)
     suspicion = test.accused_of()
     if test.trial_votes <= -VOTES_NEEDED:
         model.believe(member)
@@ -311,16 +320,16 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         lasted = test.trial_blocks - test.trial_left
         test.blip()
         _let_go(model, member)
+        heard = test.trial_votes >= PASSING_VOTES or (suspicion.ratio >= SURE_RATIO and test.trial_votes > -0.5)
         # The value came back at once: it was a passing fault. The prediction came after it: it was the plant.
-        if sudden and lasted >= PASSING_BLOCKS and test.trial_votes > -0.5:
+        if sudden and lasted >= PASSING_BLOCKS and heard:
             return [Verdict(member, suspicion), Verdict(member, None)]
         return []
     unanswered = test.trial_left <= 0.0 and test.trial_votes < VOTES_NEEDED and len(model.members) > 1
-    if unanswered and suspicion.kind in STATISTICS[1:3]:
-        mean = model.echoes.sizes()[STATISTICS.index(suspicion.kind), member]
-        if mean < suspicion.size:
-            test.release(0.0)  # an offset that stays raises the mean in this time, chance lets it fall
-            return []
+    grown = TRAILING_RATIO if suspicion.kind in ("mate-shift", "level-shift") else CONFIRMED_RATIO
+    if unanswered and suspicion.ratio < SURE_RATIO and (ratio < grown or test.rival >= 0.0):
+        test.release(0.0)
+        return []
     if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:
         test.trial_left = 0.0
         test.held_since = block.at_ms + 1.0

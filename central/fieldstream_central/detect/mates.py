@@ -1,7 +1,7 @@
 """Asset mates: sensors of one asset predict each other, and the time of day; what is left over is tested.
 
 Per block (a minute, or the slowest sensor's step) the model holds one fading moment matrix of all features: each
-sensor's block mean, three lagged averages of it (first-order thermal lag), daily harmonics, a constant. Every now and
+sensor's block mean, four lagged averages of it (first-order thermal lag), daily harmonics, a constant. Every now and
 then a ridge regression per sensor on the others' features is solved from it (recursive least squares in batches,
 Plackett 1950). A sensor whose finding stands is replaced by its prediction, so it teaches nothing and misleads no
 mate; ordinary residuals are clipped before they teach (bounded influence, Huber 1964).
@@ -37,7 +37,7 @@ _SOLVE_EVERY_MS = 90 * 60_000
 _DAILY_AFTER_DAYS = 0.8
 _RIDGE = 1e-4
 _CLIP = 4.0
-_LAGS_MS = (150_000.0, 600_000.0, 2_400_000.0)
+_LAGS_MS = (150_000.0, 400_000.0, 1_000_000.0, 2_600_000.0)  # on a log scale: their sums come near any lag between
 _LAGS = len(_LAGS_MS)
 LIKE_MS = 300_000.0
 
@@ -174,8 +174,15 @@ class MateModel:
         return np.asarray(np.exp(-self.block_ms / np.array(_LAGS_MS)))
 
     def hear(self, like: Floats) -> None:
-        """Takes in what like assets' sensors showed in the block before."""
-        self.like += (1.0 - math.exp(-self.block_ms / LIKE_MS)) * (like - self.like)
+        """Takes in what like assets' sensors showed in the block before; NaN: not known, so it stays as it was."""
+        heard = np.where(np.isnan(like), self.like, like)
+        self.like += (1.0 - math.exp(-self.block_ms / LIKE_MS)) * (heard - self.like)
+
+    def unusual(self) -> Floats:
+        """How far beyond twice its usual size is what like assets show, by member, in units of their scale."""
+        mine = slice((1 + _LAGS) * len(self.members), (2 + _LAGS) * len(self.members))
+        usual = np.sqrt(np.diag(self.moments)[mine] / max(self.blocks, 1.0))
+        return np.asarray(np.maximum(np.abs(self.like) - 2.0 * usual, 0.0))
 
     def told_apart(self) -> Floats:
         """The part of the predictions that rests on like assets."""
@@ -233,7 +240,7 @@ class MateModel:
             daily = np.arange(-1 - HARMONICS, -1)
             left[daily, daily] += self._daily_ridge()
             weights[member, others] = np.linalg.solve(left, scaled[others, member])
-        self.weights = weights
+        self.weights = weights.astype(np.float32).astype(float)  # single precision does, and is half the state
 
     def _daily_ridge(self) -> float:
         """Shrinkage of the daily pattern: nearly full until most of a day has been seen, then little."""

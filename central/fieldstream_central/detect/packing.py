@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-VERSION = 5
+VERSION = 6
 _HEAD = struct.Struct("<BH")
 
 
