@@ -173,6 +173,7 @@ def trace(
     metric: str,
     ts: Annotated[str, typer.Argument(help="the reading's own time: epoch milliseconds, or ISO 8601")],
     as_json: Annotated[bool, typer.Option("--json", help="one list of hops")] = False,
+    otlp: Annotated[str, typer.Option(help="send it as a trace too: http://COLLECTOR:4318/v1/traces")] = "",
 ) -> None:
     """Where one reading is or was: each topic, the store, its window, alarms, or why it got no further."""
     from fieldstream_central.trace import lines, rows, trace
@@ -182,6 +183,15 @@ def trace(
     except ValueError:
         raise typer.BadParameter(f"{ts!r} is neither milliseconds nor a time as 2026-01-05T06:00:00.250Z") from None
     hops = trace(load_settings(), device, metric, ms)
+    if otlp:
+        from fieldstream_central.trace_export import ExportError, export
+
+        found = list(hops)
+        hops = iter(found)
+        try:
+            export(otlp, device, metric, ms, found)
+        except ExportError as error:
+            sys.exit(f"fieldstream: {error}")
     if as_json:
         print(json.dumps(rows(hops)))
         return
@@ -203,6 +213,14 @@ def run_jobs() -> None:
     from fieldstream_central.stream.keeper import Keeper
 
     Keeper(load_settings()).run()
+
+
+@jobs.command("watch")
+def watch_jobs() -> None:
+    """Show the jobs' metrics where something else keeps the jobs, as on Kubernetes. Goes on until stopped."""
+    from fieldstream_central.stream.job_metrics import watch
+
+    watch(load_settings())
 
 
 @jobs.command("status")

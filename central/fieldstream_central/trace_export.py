@@ -1,0 +1,47 @@
+"""Traces of readings as OpenTelemetry has them: one trace for each reading, one span for each hop, sent by OTLP.
+
+A reading is asked for where it has passed, as `fieldstream trace` does: nothing is added to readings or to their way.
+"""
+
+from collections.abc import Iterable
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import set_span_in_context
+
+from fieldstream_central.trace import Hop
+
+NS = 1_000_000  # in a millisecond
+
+
+class ExportError(Exception):
+    """The collector does not take the trace."""
+
+
+def export(url: str, device: str, metric: str, ts: int, hops: Iterable[Hop]) -> int:
+    """Sends the hops at which the reading was found, each from the one before it on, the first from `ts` (ms).
+
+    `url`: where the collector takes traces by HTTP, e.g. http://127.0.0.1:4318/v1/traces. Returns how many hops were
+    sent. Raises ExportError.
+    """
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(resource=Resource({"service.name": "fieldstream"}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    tracer = provider.get_tracer("fieldstream.trace")
+    name = {"fieldstream.device": device, "fieldstream.metric": metric}
+    whole = tracer.start_span(f"reading {device}/{metric}", start_time=ts * NS, attributes=name)
+    passed = sorted((hop.at, hop.place, hop.said) for hop in hops if hop.found and hop.at is not None)
+    before = ts
+    for at, place, said in passed:
+        # A device's clock may be ahead of ours.
+        span = tracer.start_span(place, set_span_in_context(whole), start_time=min(before, at) * NS)
+        span.set_attribute("fieldstream.said", said)
+        span.end(at * NS)
+        before = at
+    whole.end(max(before, ts) * NS)
+    if OTLPSpanExporter(endpoint=url).export(kept.get_finished_spans()) is not SpanExportResult.SUCCESS:
+        raise ExportError(f"{url} does not take traces; the line above says why")
+    return len(passed)
