@@ -55,7 +55,7 @@ class Settings:
     flink_store: Path | None = None  # who we are to Flink at https://: PATH.crt, .key, .p12 ..., see pki.java_store
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
     schema_cache: Path = Path("var/schemas")
-    flink: str = "http://127.0.0.1:8082"  # empty: each job runs in a cluster of its own, which knows its checkpoints
+    flink: str = "http://127.0.0.1:8082"  # with {job} in it: each job runs in a cluster of its own, which keeps it
     flink_checkpoints: str = "var/flink/checkpoints"  # or s3://BUCKET/PREFIX
     parallelism: int = 1
     flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
@@ -85,6 +85,11 @@ class Settings:
     notify_templates: Path | None = None  # templates in this folder replace ours of the same name
     notify_ledger: Path = Path("var/alerter/told.sqlite")
     link_key_file: Path = Path("var/secrets/link.key")
+
+    @property
+    def own_clusters(self) -> bool:
+        """Whether each job runs in a cluster of its own, which knows its checkpoints."""
+        return "{job}" in self.flink
 
 
 def load_settings(path: Path | None = None) -> Settings:

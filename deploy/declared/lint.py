@@ -31,12 +31,14 @@ MODULES = {
 }
 KUBERNETES = "1.31"
 GIVEN = ("existingSecret=fieldstream", "flink.storage=s3://bucket/fieldstream", "flink.s3Secret=fieldstream-s3",
-         "prometheusOperator=true")  # fmt: skip
+         "prometheusOperator=true", "assets.connectImage=plant/connect:1", "assets.host=postgres.plant",
+         "assets.secret=fieldstream-assets")  # fmt: skip
 # Operators' kinds with a pod template: where it stands. It is checked as a pod of its own.
 POD_TEMPLATES: dict[str, Callable[[Any], list[Any]]] = {
     "FlinkDeployment": lambda spec: [spec["podTemplate"]],
     "ClickHouseInstallation": lambda spec: spec["templates"]["podTemplates"],
     "ClickHouseKeeperInstallation": lambda spec: spec["templates"]["podTemplates"],
+    "KafkaConnect": lambda spec: [connect_pod(**spec["template"])],
 }
 # What the operators add to those pods, so that the templates need not have it.
 FROM_OPERATOR = "container-resources,container-ephemeral-storage-request-and-limit"
@@ -134,6 +136,12 @@ def pods_of(manifest: Manifest) -> list[Manifest]:
     return made
 
 
+def connect_pod(pod: Manifest, connectContainer: Manifest) -> Manifest:  # noqa: N803 - Strimzi's names
+    """A pod of Kafka Connect, whose container Strimzi names apart from it."""
+    spec = {key: value for key, value in pod.items() if key != "metadata"}
+    return {"metadata": pod["metadata"], "spec": spec | {"containers": [{"name": "connect"} | connectContainer]}}
+
+
 def definitions(folder: Path) -> dict[str, Manifest]:
     """apiVersion/Kind -> schema, from the CustomResourceDefinitions in a folder's files."""
     found = {}
@@ -153,7 +161,8 @@ def strict(schema: Any, *, top: bool = False) -> Any:
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: strict(value) for key, value in schema.items()}
+    # Alternatives only choose among fields that are declared beside them.
+    made = {key: value if key in ("oneOf", "anyOf") else strict(value) for key, value in schema.items()}
     if isinstance(made.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
         if top:  # the API server knows these, whatever the CRD says of them
             made["properties"] = {"apiVersion": {}, "kind": {}} | made["properties"] | {"metadata": {}}

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 # Program -> the modules that declare what it shows.
 PROGRAMS = {
     "loader": ("store.loader_metrics", "store.watch", "certificate"),
-    "jobs": ("stream.keeper", "stream.group_lag", "certificate"),
+    "jobs": ("stream.job_metrics", "stream.keeper", "stream.group_lag", "certificate"),
     "assets follow": ("asset_changes", "certificate"),
     "api": ("serve.api.access", "serve.api.errors", "alarms.log", "certificate"),
     "alerter": (

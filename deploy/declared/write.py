@@ -30,6 +30,7 @@ def files() -> dict[str, str]:
         head = f"{NOTE}# {tier.rate:,} readings/s, steady; twice of it for a while. The arithmetic: docs/capacity.md.\n"
         made[f"{chart}/tiers/{tier.name}.yaml"] = head + yaml.safe_dump(tier.values(), sort_keys=False)
     made[f"{chart}/files/rules.yml"] = NOTE + (ROOT / "deploy/prometheus/fieldstream-rules.yml").read_text()
+    made[f"{chart}/files/connector.json"] = (ROOT / "deploy/assets/connector.json").read_text()
     made |= {path: NOTE + text for path, text in compose.files().items()}
     made["docs/metrics.md"] = metrics.text()
     for page, begin, text in (CAPACITY, BEGIN, table()), (SECURITY, BEGIN_RIGHTS, rights_table()):

@@ -9,7 +9,7 @@ from bench.load import Load
 from fieldstream_central.settings import load_settings
 from fieldstream_central.store.clickhouse import ClickHouse
 from fieldstream_central.stream.cluster import Cluster
-from fieldstream_central.stream.keeper import JOBS
+from fieldstream_central.stream.job_metrics import JOBS
 from local import stack
 from local.layout import DEFAULT_PORTS, ROOT, Layout
 from rich.console import Console

@@ -20,7 +20,7 @@ from fieldstream_central.store.clickhouse import ClickHouse, without_password
 from fieldstream_central.store.migrate import migrations
 from fieldstream_central.stream import checkpoints
 from fieldstream_central.stream.cluster import Cluster
-from fieldstream_central.stream.keeper import JOBS
+from fieldstream_central.stream.job_metrics import JOBS
 
 CHECKPOINT_OLD_S = 120
 DISK_FREE_SHARE = 0.1

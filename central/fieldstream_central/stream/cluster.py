@@ -78,7 +78,7 @@ def job_configuration(
             f"'{key}:''{value}'''" for key, value in (known | dict(parameters or {})).items()
         ),
     }
-    if settings.flink:
+    if not settings.own_clusters:
         configuration |= _submission(settings, name)
     if restore_from:
         configuration["execution.state-recovery.path"] = restore_from
@@ -134,8 +134,11 @@ def _context(settings: Settings) -> ssl.SSLContext:
 class Cluster:
     """The cluster's REST interface. Methods raise httpx.HTTPError when it does not answer."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._http = httpx.Client(base_url=settings.flink, timeout=10.0, verify=_context(settings))
+    def __init__(self, settings: Settings, job: str = "") -> None:
+        """`job`: whose cluster, where each has its own."""
+        self._http = httpx.Client(
+            base_url=settings.flink.replace("{job}", job), timeout=10.0, verify=_context(settings)
+        )
 
     def jobs(self) -> list[dict[str, Any]]:
         """Overview of all jobs: jid, name, state, start-time."""
@@ -183,6 +186,11 @@ class Cluster:
         """Size of the job's state in its newest complete checkpoint; 0 before the first."""
         newest = self._get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
         return int(newest["state_size"]) if newest else 0
+
+    def checkpoint_made_at(self, job_id: str) -> float | None:
+        """When the newest complete checkpoint was made, in Unix seconds; None before the first of this run."""
+        newest = self._get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+        return float(newest["latest_ack_timestamp"]) / 1000 if newest else None
 
     def running_seconds(self, job_id: str) -> float:
         """How long the tasks of a job have run, or ran."""

@@ -193,7 +193,7 @@ def environment(settings: Settings, restore_from: str | None, *, rehearsal: bool
     configuration = Configuration()
     for key, value in values.items():
         configuration.set_string(key, value)
-    if not settings.flink:
+    if settings.own_clusters:
         return StreamExecutionEnvironment.get_execution_environment(configuration)
     gateway = get_gateway()
     jars = gateway.new_array(gateway.jvm.String, 1)

@@ -26,18 +26,19 @@ class GroupLag:
         self._hop = hop
         self._topic = topic.name
         self._group = group
-        self._partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         self._meter = LagMeter()
 
     def measure(self) -> None:
         """Sets both gauges. While Kafka does not answer the seconds go on counting from what is known."""
         now = time.monotonic()
         try:
-            group = ConsumerGroupTopicPartitions(self._group, self._partitions)
+            found = self._admin.list_topics(self._topic, timeout=2).topics[self._topic].partitions
+            partitions = [TopicPartition(self._topic, number) for number in found]
+            group = ConsumerGroupTopicPartitions(self._group, partitions)
             answer = self._admin.list_consumer_group_offsets([group], request_timeout=2)
             committed = next(iter(answer.values())).result().topic_partitions
             ends = self._admin.list_offsets(
-                {p: OffsetSpec.latest() for p in self._partitions},  # type: ignore[no-untyped-call]
+                {p: OffsetSpec.latest() for p in partitions},  # type: ignore[no-untyped-call]
                 request_timeout=2,
             )
             for partition, future in ends.items():

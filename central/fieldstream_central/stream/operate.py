@@ -9,7 +9,7 @@ from typing import Any
 from fieldstream_central.settings import Settings
 from fieldstream_central.stream import checkpoints
 from fieldstream_central.stream.cluster import Cluster, JobError
-from fieldstream_central.stream.keeper import JOBS
+from fieldstream_central.stream.job_metrics import JOBS
 from fieldstream_central.stream.rehearsal import rehearse
 
 START_TIMEOUT_S = 300.0

@@ -8,7 +8,9 @@ from fieldstream_schemas.registry import SchemaRegistry
 OF_THE_CLUSTER = ("execution.target", "rest.address", "parallelism.default", "execution.checkpointing.dir")
 
 
-@pytest.mark.parametrize(("flink", "told"), [("http://127.0.0.1:8082", True), ("", False)])
+@pytest.mark.parametrize(
+    ("flink", "told"), [("http://127.0.0.1:8082", True), ("http://fieldstream-{job}-rest:8081", False)]
+)
 def test_a_job_in_a_cluster_of_its_own_is_not_told_what_that_knows(
     flink: str, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
