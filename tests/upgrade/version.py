@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ class Version:
 def earlier(commit: str) -> Version:
     """The version of a commit, installed below var/test-upgrade. Its .venv is a link, so that it can be replaced."""
     root = ROOT / "var/test-upgrade" / commit
-    if not root.exists():
+    if not (root / ".venv-own").exists():
+        shutil.rmtree(root, ignore_errors=True)  # also what an interrupted installation left
         archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False)
         if archive.returncode:
             raise VersionError(f"no commit {commit} here ({archive.stderr.decode().strip()}): fetch the whole history")
