@@ -128,8 +128,9 @@ def test_who_is_forgotten_is_gone_from_store_and_backups_and_nobody_else_is(plan
         restore(clickhouse, "before", replace=True)
         assert count(clickhouse, f"operator_pseudonym = '{old}'") == READINGS
         assert plant.held(ADA)["readings"]["readings"] == 0
-        closed = [one for one in letters(clickhouse, Opener(plant.settings), handled=True) if one.closed]
-        assert [one.letter_id for one in closed] == [f"g/5/{1 + READINGS}"]
+        closed = [one.letter_id for one in letters(clickhouse, Opener(plant.settings), handled=True) if one.closed]
+        # Kafka also holds what other tests sealed, with keys of their own.
+        assert [one for one in closed if one.startswith("g/")] == [f"g/5/{1 + READINGS}"]
         plant.restart_loader()
         eventually(lambda: count(clickhouse, f"operator_pseudonym = '{old}'") == 0)
         assert plant.held(BOB) == bob
