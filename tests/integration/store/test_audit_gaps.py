@@ -26,7 +26,9 @@ def put(clickhouse: ClickHouse, numbers: str, where: str = "1", *, gateway: str 
     clickhouse.execute(
         "INSERT INTO fieldstream.readings_data (device_id, metric, ts, value, gateway_id, epoch, seq, received_at) "
         f"SELECT 'd', 'm', now64(3) - toIntervalMillisecond(number), 1, '{gateway}', {epoch}, number, now64(3) "
-        f"FROM {numbers} WHERE {where}"
+        f"FROM {numbers} WHERE {where} "
+        # In small blocks: the engine that all of these tests share has a gigabyte.
+        "SETTINGS min_insert_block_size_rows = 200000, min_insert_block_size_bytes = 0"
     )
 
 
