@@ -155,10 +155,7 @@ async def alarms(
     places = {
         name: value for name, value in (("site", site), ("area", area), ("asset_id", asset_id)) if value is not None
     }
-    try:
-        states = [(alarm, alarm.state(now)) for alarm in alarms_of(request)]
-    except AlarmsAwayError as error:
-        raise ApiError(503, "Alarms away", str(error)) from error
+    states = [(alarm, alarm.state(now)) for alarm in alarms_of(request)]
     kept = [
         (alarm, is_now)
         for alarm, is_now in states
@@ -206,18 +203,21 @@ async def act(request: Request, do: Do) -> list[Done]:
 
 
 def alarms_of(request: Request) -> list[Alarm]:
-    """The alarms that the caller may see. An incident is of one site, as its members are. Raises AlarmsAwayError."""
-    every, sites = _log(request).alarms(), request.state.caller.sites
+    """The alarms that the caller may see. An incident is of one site, as its members are.
+
+    Raises ApiError 503 while they are not known.
+    """
+    try:
+        every, sites = _log(request).alarms(), request.state.caller.sites
+    except AlarmsAwayError as error:
+        raise ApiError(503, "Alarms away", str(error)) from error
     return [alarm for alarm in every if not sites or (alarm.episode or {}).get("site") in sites]
 
 
 def _must_be_seen(request: Request, alarm_ids: Iterable[str]) -> None:
     if not request.state.caller.sites:
         return
-    try:
-        seen = {alarm.alarm_id for alarm in alarms_of(request)}
-    except AlarmsAwayError as error:
-        raise ApiError(503, "Alarms away", str(error)) from error
+    seen = {alarm.alarm_id for alarm in alarms_of(request)}
     if other := next((one for one in alarm_ids if one not in seen), None):
         detail = f"There is no alarm {other!r} in your sites; GET /api/v1/alarms lists those there are."
         raise ApiError(403, "Not in your sites", detail, "alarms")

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from fieldstream_central.alarms.life import State
-from fieldstream_central.alarms.log import AlarmsAwayError
 from fieldstream_central.maintenance import MaintenanceError
 from fieldstream_central.serve.alarm_health import AlarmHealth, alarm_health
 from fieldstream_central.serve.api.alarms import AlarmOut, alarms_of, shown
+from fieldstream_central.serve.api.errors import ApiError
 from fieldstream_central.serve.api.maintenance import Planned, planned_work, seen_work
 from fieldstream_central.serve.api.measurements import store_of
 from fieldstream_central.serve.api.params import SpanParam
@@ -58,7 +58,7 @@ async def handover(request: Request, span: SpanParam, site: Site = "") -> Handov
         alarms = [alarm for alarm in (shown(one, end) for one in alarms_of(request)) if site in ("", alarm.site)]
         needing = [alarm for alarm in alarms if alarm.state in _OPEN]
         aside = [alarm for alarm in alarms if alarm.state in _ASIDE]
-    except AlarmsAwayError as error:
+    except ApiError as error:
         away.append(str(error))
     try:
         planned = await seen_work(request, await asyncio.to_thread(planned_work, request.app.state))
