@@ -23,7 +23,7 @@ from fieldstream_central.stream.cluster import Cluster
 from fieldstream_schemas.topics import READINGS_CLEAN
 from local.programs import ours
 
-from runbooks.watched import SMALL_SPOOL, Device, Watched, fill, parts_that_nothing_merges, reload_gateway_with, well
+from runbooks.watched import Device, Watched, fill, gateway_dead, parts_that_nothing_merges, small_spool, well
 
 Make = Callable[[Watched, Device], AbstractContextManager[None]]
 CANCEL_S = 60
@@ -111,12 +111,6 @@ def job_twice(world: Watched, _device: Device) -> Iterator[None]:
 
 
 @contextmanager
-def checkpoints_without_room(world: Watched, _device: Device) -> Iterator[None]:
-    with full(world.folder / "flink/checkpoints"):
-        yield
-
-
-@contextmanager
 def migration_missing(world: Watched, _device: Device) -> Iterator[None]:
     with ClickHouse(world.settings.clickhouse) as store:
         store.execute("DELETE FROM fieldstream.migrations WHERE number = 18")
@@ -130,46 +124,6 @@ def store_without_room(world: Watched, _device: Device) -> Iterator[None]:
     fill(backup, world.folder / "clickhouse", 0.95)
     yield
     backup.unlink()
-
-
-@contextmanager
-def parts(world: Watched, _device: Device) -> Iterator[None]:
-    with parts_that_nothing_merges(world):
-        yield
-
-
-@contextmanager
-def nobody_to_tell(world: Watched, _device: Device) -> Iterator[None]:
-    with changed(world.layout.config / "notify.toml", 'first = "nobody"\n'):
-        yield
-
-
-@contextmanager
-def key_missing(world: Watched, _device: Device) -> Iterator[None]:
-    with without(world.settings.pseudonym_key_file):
-        yield
-
-
-@contextmanager
-def key_readable(world: Watched, _device: Device) -> Iterator[None]:
-    with readable(world.settings.link_key_file):
-        yield
-
-
-@contextmanager
-def small_spool(world: Watched, _device: Device) -> Iterator[None]:
-    roomy = (world.layout.config / "gateway.toml").read_text()
-    reload_gateway_with(world, roomy.replace("[spool]", SMALL_SPOOL))
-    yield
-    reload_gateway_with(world, roomy)
-
-
-@contextmanager
-def gateway_dead(world: Watched, _device: Device) -> Iterator[None]:
-    world.kill("gateway")
-    world.supervisor.stop("gateway")
-    yield
-    world.supervisor.start("gateway")
 
 
 @contextmanager
@@ -201,15 +155,17 @@ DEFECTS = (
     Defect("a job was stopped", "flink", "detect was stopped by somebody", job_stopped),
     Defect("a job runs twice", "flink", "detect runs 2 times", job_twice),
     Defect("the TaskManager is away", "flink", "does not run", away("flink-taskmanager")),
-    Defect("checkpoints have no room", "disks", "has 0% of its disk left", checkpoints_without_room, mounts=True),
+    Defect("checkpoints have no room", "disks", "has 0% of its disk left",
+           lambda world, _: full(world.folder / "flink/checkpoints"), mounts=True),
     Defect("nobody keeps the jobs", "jobs", "refused", away("jobs")),
     Defect("ClickHouse is away", "clickhouse", "refused", away("clickhouse")),
     Defect("a migration is missing", "clickhouse", "1 migrations are not applied, the first is 18", migration_missing),
-    Defect("nothing merges parts", "clickhouse", "parts in", parts),
+    Defect("nothing merges parts", "clickhouse", "parts in", lambda world, _: parts_that_nothing_merges(world)),
     Defect("ClickHouse's disk is filling", "clickhouse", "disk default has", store_without_room, mounts=True),
     Defect("the loader is away", "loader", "refused", away("loader")),
     Defect("the alerter is away", "alerter", "refused", away("alerter")),
-    Defect("the notify file names nobody", "alerter", "there is no receiver 'nobody'", nobody_to_tell),
+    Defect("the notify file names nobody", "alerter", "there is no receiver 'nobody'",
+           lambda world, _: changed(world.layout.config / "notify.toml", 'first = "nobody"\n')),
     Defect("Alertmanager is away", "alertmanager", "refused", away("alertmanager")),
     Defect("Alertmanager lacks our receiver", "receivers", "does not know on-call",
            reloaded("alertmanager", "on-call", "somebody")),
@@ -220,10 +176,11 @@ DEFECTS = (
            reloaded("prometheus", "\nalerting:", "\n# alerting:")),
     Defect("the API is away", "api", "does not answer", away("api")),
     Defect("the console is away", "console", "does not answer", away("console")),
-    Defect("a key is missing", "secrets", "is missing", key_missing),
-    Defect("a key may be read by others", "secrets", "may be read by others", key_readable),
-    Defect("a gateway is silent", "gateways", "has been silent for", gateway_dead),
-    Defect("a gateway's spool is too small", "gateways", "has room for", small_spool),
+    Defect("a key is missing", "secrets", "is missing", lambda world, _: without(world.settings.pseudonym_key_file)),
+    Defect("a key may be read by others", "secrets", "may be read by others",
+           lambda world, _: readable(world.settings.link_key_file)),
+    Defect("a gateway is silent", "gateways", "has been silent for", lambda world, _: gateway_dead(world)),
+    Defect("a gateway's spool is too small", "gateways", "has room for", lambda world, _: small_spool(world)),
     Defect("the devices' clocks are wrong", "gateways", "-90 s off its devices", clock_wrong),
     Defect("a message cannot be read", "data", "dead letters in 15 minutes: not-json", unreadable),
     Defect("a sensor is in no asset registry", "data", "stranger/level is in no asset registry", stranger),

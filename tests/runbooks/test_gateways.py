@@ -3,16 +3,14 @@
 from chaos.verdict import GATEWAY
 
 from runbooks.drill import Drill
-from runbooks.watched import SMALL_SPOOL, Device, Watched, reload_gateway_with
+from runbooks.watched import Device, Watched, gateway_dead, small_spool
 
 
 def test_a_spool_too_small_for_its_intake_is_given_more_room(world: Watched, device: Device) -> None:
     drill = Drill(world.layout, "FieldstreamSpoolFilling")
-    roomy = (world.layout.config / "gateway.toml").read_text()
-    reload_gateway_with(world, roomy.replace("[spool]", SMALL_SPOOL))
-    drill.raised(gateway=GATEWAY)
-    assert "Spool on disk" in drill.look()["fieldstream-gateway status"]
-    reload_gateway_with(world, roomy)
+    with small_spool(world):
+        drill.raised(gateway=GATEWAY)
+        assert "Spool on disk" in drill.look()["fieldstream-gateway status"]
     drill.over(lambda hours: hours > 8, gateway=GATEWAY)
 
 
@@ -29,11 +27,9 @@ def test_a_gateway_that_is_silent_is_told_by_the_alerter_and_is_back_when_it_is_
     world: Watched, device: Device
 ) -> None:
     drill = Drill(world.layout, "FieldstreamGatewayOffline", page="sensor-alarms")
-    world.kill("gateway")
-    world.supervisor.stop("gateway")
-    drill.raised(asset=GATEWAY)
-    said = drill.look("gateway")
-    assert "is it running?" in said["fieldstream-gateway status"]
-    assert "does not run" in said["fieldstream-gateway doctor"]
-    world.supervisor.start("gateway")
+    with gateway_dead(world):
+        drill.raised(asset=GATEWAY)
+        said = drill.look("gateway")
+        assert "is it running?" in said["fieldstream-gateway status"]
+        assert "does not run" in said["fieldstream-gateway doctor"]
     drill.over()

@@ -113,6 +113,24 @@ def reload_gateway_with(world: Watched, configuration: str) -> None:
 
 
 @contextmanager
+def small_spool(world: Watched) -> Iterator[None]:
+    """The gateway's spool has hardly any room."""
+    roomy = (world.layout.config / "gateway.toml").read_text()
+    reload_gateway_with(world, roomy.replace("[spool]", SMALL_SPOOL))
+    yield
+    reload_gateway_with(world, roomy)
+
+
+@contextmanager
+def gateway_dead(world: Watched) -> Iterator[None]:
+    """The gateway is killed, so that it says nothing of its end, and stays away."""
+    world.kill("gateway")
+    world.supervisor.stop("gateway")
+    yield
+    world.supervisor.start("gateway")
+
+
+@contextmanager
 def parts_that_nothing_merges(world: Watched) -> Iterator[None]:
     """Merges of a table are stopped, and it gets many small inserts."""
     with ClickHouse(world.settings.clickhouse) as store:

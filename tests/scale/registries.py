@@ -25,8 +25,7 @@ def one_dead(world: World, _chance: random.Random) -> None:
     for name in BOTH:
         world.supervisor.stop(name)
         newcomer_learns(world)
-        world.supervisor.start(name)
-        until("both registries answer", lambda: answer(world))
+        back(world)
 
 
 def both_dead(world: World, _chance: random.Random) -> None:
