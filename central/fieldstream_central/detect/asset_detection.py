@@ -18,16 +18,17 @@ from fieldstream_central.detect.plug_ins import Detector, load_plug_ins
 from fieldstream_central.detect.series import SeriesDetection, moved_together
 
 _SERIES, _GROUP, _ASSET = "series:", "group:", "asset"
+Told = tuple[float, float]  # a residual without the word of like assets, and what is left with it, each in its scale
 
 
 class LikeAssets(Protocol):
     """What assets of the same kind tell each other; see cohort.py."""
 
-    def tell(self, metric: str, at_ms: float, value: float) -> None:
-        """A sensor's residual of a block, in units of its scale."""
+    def tell(self, metric: str, at_ms: float, told: Told) -> None:
+        """A sensor's residuals of a block."""
 
-    def mean(self, metric: str, at_ms: float, own: list[float]) -> float:
-        """Mean of the others' residuals of that metric in a block; NaN: too few spoke."""
+    def median(self, metric: str, at_ms: float, own: list[Told]) -> Told:
+        """Medians of the others' residuals of that metric in a block; NaN: too few spoke."""
 
 
 class AssetDetection:

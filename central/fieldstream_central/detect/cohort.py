@@ -1,22 +1,27 @@
 """Detection for like assets of one site: their sensors of the same metric share what the asset itself cannot see.
 
 Weather, a common supply, a shift's habits move one metric of all like assets together, and show there as residuals of
-each asset's own regression. So each asset publishes its residuals block by block, and is told the mean of the others'
-of the block before: it learns how much of its own residual that explains. Taking the block before makes the result
-independent of which asset's block closes first. Weakness: with fewer than two other sensors of the metric there is no
-such mean.
+each asset's own regression. So each asset publishes its residuals block by block, and is told the median of the others'
+of the block before: it learns how much of its own residual that explains. What all regressions have failed to take up,
+as in their first days, shows in what is left to all, which is told too and taken off. Taking the block before makes the
+result independent of which asset's block closes first. Weakness: with fewer than two other sensors of the metric there
+is no such median, and with two a fault of one of them halves it.
 """
 
 import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
-from fieldstream_central.detect.asset_detection import AssetDetection
+from fieldstream_central.detect.asset_detection import AssetDetection, Told
 from fieldstream_central.detect.config import DetectionConfig, Maintenance
 from fieldstream_central.detect.model import Anomaly, Window
 from fieldstream_central.detect.packing import pack, unpack
+from fieldstream_central.detect.residuals import RAW_MOST
 
 FEWEST_OTHERS = 2
+_CLASS, _CLASSES = 0.25, 2 * int(RAW_MOST / 0.25) + 1
 BLOCKS_KEPT = 8  # assets of one type may have blocks of several lengths
 _PEERS = "peers"
 
@@ -29,36 +34,41 @@ def cohort_key(window: Window) -> str:
 
 
 class Peers:
-    """Sums of the last blocks' residuals of all sensors of like assets, by metric, in units of each one's scale."""
+    """How the last blocks' residuals of all sensors of like assets are spread, by metric, in units of each one's scale.
+
+    Counts in narrow classes, not sums: one sensor's fault does not move the median that the others are told.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[str, dict[str, list[float]]] = {}  # metric -> start of the block in ms -> [sum, count]
+        self._counts: dict[str, dict[str, list[list[int]]]] = {}  # metric -> start of the block in ms -> raw, left
         self.changed = False
 
-    def tell(self, metric: str, at_ms: float, value: float) -> None:
-        """A sensor's residual of the block that began at `at_ms`."""
-        blocks = self._sums.setdefault(metric, {})
-        sums = blocks.setdefault(str(at_ms), [0.0, 0.0])
-        sums[0] += value
-        sums[1] += 1.0
+    def tell(self, metric: str, at_ms: float, told: Told) -> None:
+        """A sensor's residuals of the block that began at `at_ms`."""
+        blocks = self._counts.setdefault(metric, {})
+        counts = blocks.setdefault(str(at_ms), [[0] * _CLASSES, [0] * _CLASSES])
+        for spread, value in zip(counts, told, strict=True):
+            spread[_class_of(value)] += 1
         if len(blocks) > BLOCKS_KEPT:
             del blocks[next(iter(blocks))]
         self.changed = True
 
-    def mean(self, metric: str, at_ms: float, own: list[float]) -> float:
-        """Mean of what was told of this block but for one's `own` values; NaN if fewer than two others spoke."""
-        total, count = self._sums.get(metric, {}).get(str(at_ms), (0.0, 0.0))
-        count -= len(own)
-        return (total - sum(own)) / count if count >= FEWEST_OTHERS else math.nan
+    def median(self, metric: str, at_ms: float, own: list[Told]) -> Told:
+        """Medians of what was told of this block but for one's `own` values; NaN if fewer than two others spoke."""
+        counts = self._counts.get(metric, {}).get(str(at_ms))
+        if counts is None:
+            return math.nan, math.nan
+        raw, left = (_median(spread, [one[index] for one in own]) for index, spread in enumerate(counts))
+        return raw, left
 
     def dump(self) -> bytes:
         """State as bytes."""
         self.changed = False
-        return pack([], self._sums)
+        return pack([], self._counts)
 
     def load(self, part: bytes) -> None:
         """Inverse of `dump`."""
-        self._sums = unpack(part)[1] or {}
+        self._counts = unpack(part)[1] or {}
 
 
 class CohortDetection:
@@ -139,3 +149,19 @@ class CohortDetection:
         if due is not None and (key not in self._deadlines or due < self._deadlines[key]):
             self._deadlines[key] = due
             heapq.heappush(self._queue, (due, key))
+
+
+def _class_of(value: float) -> int:
+    return round(value / _CLASS) + _CLASSES // 2
+
+
+def _median(counts: list[int], own: list[float]) -> float:
+    others = counts.copy()
+    for value in own:
+        others[_class_of(value)] -= 1
+    number = sum(others)
+    if number < FEWEST_OTHERS:
+        return math.nan
+    upto = list(accumulate(others))
+    lower, upper = bisect_right(upto, (number - 1) // 2), bisect_right(upto, number // 2)
+    return ((lower + upper) / 2 - _CLASSES // 2) * _CLASS

@@ -105,6 +105,11 @@ class Echoes:
         """Mean of the last residuals by sensor."""
         return np.asarray(self.ring[-JUMP_RECENT:, :, 0].mean(axis=0))
 
+    def back(self) -> Floats:
+        """Step of the last two residuals from those before the last three, by sensor."""
+        ring = self.ring[:, :, 0]
+        return np.asarray(ring[-7:-3].mean(axis=0) - ring[-2:].mean(axis=0))
+
     def effects(self, weights: Floats, means: Floats) -> Floats:
         """Shape (count, count); at [c, i] what sensor c, off by its own residual, adds to sensor i's prediction."""
         count, depth = means.shape

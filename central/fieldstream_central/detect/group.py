@@ -16,7 +16,7 @@ from fieldstream_central.detect.residuals import Suspicion
 from fieldstream_central.detect.series import SeriesDetection
 
 if TYPE_CHECKING:
-    from fieldstream_central.detect.asset_detection import LikeAssets
+    from fieldstream_central.detect.asset_detection import LikeAssets, Told
 
 _TELLING = frozenset(("stuck", "noise", "resolution"))  # detectors whose word on a sensor spares it the mates'
 _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
@@ -107,11 +107,13 @@ class Group:
         if values is None:
             return []
         settings = members[0].settings
+        like, left = self._told(at_ms)
         verdicts = judge_block(
             model,
             values,
             float(at_ms),
-            like=self._told(at_ms),
+            like=like,
+            left=left,
             broken=np.array([bool(_TELLING & series.book.active.keys()) for series in members]),
             noises=np.array([series.past.noise for series in members]),
             allowed_per_day=settings.false_alarms_per_sensor_day,
@@ -119,9 +121,9 @@ class Group:
         )
         if self._like is not None and model.ready:
             for series, test in zip(members, model.tests, strict=True):
-                if not math.isnan(test.raw):
-                    test.raw_at = float(at_ms)
-                    self._like.tell(series.place.metric, test.raw_at, test.raw)
+                if not (math.isnan(test.raw) or math.isnan(test.left)):
+                    test.told_at = float(at_ms)
+                    self._like.tell(series.place.metric, test.told_at, (test.raw, test.left))
         steps: list[Anomaly] = []
         for verdict in verdicts:
             series = members[verdict.member]
@@ -129,17 +131,18 @@ class Group:
                 steps += self._publish(series, verdict, now_ms)
         return steps
 
-    def _told(self, at_ms: int) -> Floats:
-        """What like assets' sensors showed in the block before."""
+    def _told(self, at_ms: int) -> tuple[Floats, Floats]:
+        """What like assets' sensors showed in the block before, and what was left of it."""
         if self._like is None:
-            return np.zeros(len(self.model.members))
+            return np.zeros(len(self.model.members)), np.zeros(len(self.model.members))
         before = float(at_ms - self.model.block_ms)
-        own: dict[str, list[float]] = {}
+        own: dict[str, list[Told]] = {}
         metrics = [self._series[key].place.metric for key in self.model.members]
         for metric, test in zip(metrics, self.model.tests, strict=True):
-            if test.raw_at == before:
-                own.setdefault(metric, []).append(test.raw)
-        return np.array([self._like.mean(metric, before, own.get(metric, [])) for metric in metrics])
+            if test.told_at == before:
+                own.setdefault(metric, []).append((test.raw, test.left))
+        medians = np.array([self._like.median(metric, before, own.get(metric, [])) for metric in metrics])
+        return medians[:, 0], medians[:, 1]
 
     def asset_incident(self) -> AssetIncident:
         """The asset's own episode."""

@@ -34,7 +34,8 @@ OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
 SURE_RATIO = 1.4
 # What a suspicion on which the mates say nothing must have grown to; the means that trail a jump, to less.
-CONFIRMED_RATIO, TRAILING_RATIO = 1.1, 0.75
+CONFIRMED_RATIO, TRAILING_RATIO = 1.0, 0.75
+STEPS = ("mate-shift", "level-shift")
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
 # Factors on thresholds: statistics are many, and residuals never quite as learned. Where mates can be heard, a trial
 # opens earlier.
@@ -78,6 +79,7 @@ def judge_block(
     at_ms: float,
     *,
     like: Floats,
+    left: Floats,
     broken: Mask,
     noises: Floats,
     allowed_per_day: float,
@@ -85,7 +87,8 @@ def judge_block(
 ) -> list[Verdict]:
     """Judges the block that begins at `at_ms` and learns from it. NaN in `values`: silent or under maintenance.
 
-    `like` is what like assets' sensors showed of late, in units of their scale, by member;
+    `like` is what like assets' sensors showed of late, in units of their scale, by member, `left` what their
+    regressions left of it;
     `broken` says whose readings another detector has found to be wrong: they are set aside and not judged here;
     `noises` is the noise of one reading by member, in the sensor's unit.
     """
@@ -99,7 +102,7 @@ def judge_block(
         model.absorb_unjudged(standard, at_ms)
         return []
     _return_of_the_silent(model, standard, silent)
-    model.hear(like)
+    model.hear(like, left)
     aside = np.array([test.held or test.on_trial for test in model.tests])
     filled = np.where(silent | aside, model.lagged[:, 0], standard)
     features, predicted = model.predict(filled, at_ms)
@@ -118,9 +121,11 @@ def judge_block(
         model.settle(standard)
         verdicts += [Verdict(member, None) for member, test in enumerate(model.tests) if test.held]
         _new_regime(model, everyone=True)
-    apart = residual + model.told_apart()
+    left_over = residual + model.shared
+    apart = left_over + model.told_apart()
     for member, test in enumerate(model.tests):
-        test.tell(math.nan if silent[member] or test.held or test.on_trial else float(apart[member]))
+        trusted = not (silent[member] or test.held or test.on_trial)
+        test.tell(float(apart[member]) if trusted else math.nan, float(left_over[member]), float(model.left[member]))
     _learn(model, block, max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0))
     return [_in_units(model, verdict, values, block.predicted) for verdict in verdicts]
 
@@ -130,7 +135,10 @@ def _learn(model: MateModel, block: _Block, ln_p: float) -> None:
     residual = block.residual.tolist()
     for member, test in enumerate(model.tests):
         if not block.silenced[member] and not block.silent[member]:
-            test.learn(residual[member], None if test.quiet else sizes[member], ln_p)
+            test.learn(residual[member], None if test.quiet > 0 else sizes[member], ln_p)
+        if not block.silent[member]:
+            # Only now: the block that ends the quiet is not learned from, for a fault may have gone on all the while.
+            test.quiet = max(test.quiet - 1.0, 0.0)
     replaced = np.array([test.held or test.on_trial for test in model.tests])
     weight = 1.0
     if model.regime_left > 0:
@@ -177,9 +185,7 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
             verdicts += _standing(model, member, block)
         elif test.on_trial:
             verdicts += _trial(model, member, block)
-        elif test.quiet > 0:
-            test.quiet -= 1
-        elif young is not None:
+        elif test.quiet <= 0 and young is not None:
             free.append(member)
             if test.hesitates(strongest[member], max(HESITATE_MS / model.block_ms, 12.0)) and young == 1.0:
                 block.silenced[member] = True
@@ -291,8 +297,9 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     """
     test = model.tests[member]
     measured = model.with_measured(block.features, member, block.standard)
-    if_true = block.standard - model.weights @ measured
-    if_false = block.standard - model.weights @ block.features
+    own = block.standard - model.shared
+    if_true = own - model.weights @ measured
+    if_false = own - model.weights @ block.features
     evidence = 0.0
     for other, mate in enumerate(model.tests):
         if other == member or mate.held or mate.on_trial or mate.scale <= 0 or block.silent[other]:
@@ -317,16 +324,19 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         return []
     if recent < max(_BACK_SHARE * test.held_size, float(block.floors[member])):
         sudden = abs(float(model.echoes.ring[-5, member, 0])) > SUDDEN_SHARE * test.held_size
+        back = abs(float(model.echoes.back()[member]))
         lasted = test.trial_blocks - test.trial_left
         test.blip()
         _let_go(model, member)
-        heard = test.trial_votes >= PASSING_VOTES or (suspicion.ratio >= SURE_RATIO and test.trial_votes > -0.5)
+        # That it was a fault is as sure as its return is sudden: chance and the plant come back step by step.
+        sure = suspicion.ratio >= SURE_RATIO or back > float(block.thresholds[0, member])
+        heard = test.trial_votes >= PASSING_VOTES or (sure and test.trial_votes > -0.5)
         # The value came back at once: it was a passing fault. The prediction came after it: it was the plant.
-        if sudden and lasted >= PASSING_BLOCKS and heard:
+        if sudden and (lasted >= PASSING_BLOCKS or suspicion.kind not in STEPS) and heard:
             return [Verdict(member, suspicion), Verdict(member, None)]
         return []
     unanswered = test.trial_left <= 0.0 and test.trial_votes < VOTES_NEEDED and len(model.members) > 1
-    grown = TRAILING_RATIO if suspicion.kind in ("mate-shift", "level-shift") else CONFIRMED_RATIO
+    grown = TRAILING_RATIO if suspicion.kind in STEPS else CONFIRMED_RATIO
     if unanswered and suspicion.ratio < SURE_RATIO and (ratio < grown or test.rival >= 0.0):
         test.release(0.0)
         return []

@@ -35,11 +35,13 @@ HARMONICS = 4
 _FIRST_SOLVE = 40
 _SOLVE_EVERY_MS = 90 * 60_000
 _DAILY_AFTER_DAYS = 0.8
-_RIDGE = 1e-4
+_RIDGE, _YOUNG_RIDGE = 1e-3, 3.0
+_LIKE_BLOCKS = 50.0  # for so many the word of like assets is believed as it is
 _CLIP = 4.0
 _LAGS_MS = (150_000.0, 400_000.0, 1_000_000.0, 2_600_000.0)  # on a log scale: their sums come near any lag between
 _LAGS = len(_LAGS_MS)
 LIKE_MS = 300_000.0
+LEFT_FADE = 1 / 40
 
 
 class MateModel:
@@ -62,6 +64,8 @@ class MateModel:
         self.lagged = np.zeros((0, _LAGS))  # of what is believed
         self.lagged_raw = np.zeros((0, _LAGS))  # of what is measured
         self.like = np.zeros(0)  # what like assets' sensors of the same metric show of late
+        self.left = np.zeros(0)  # what is left of that there once their own regressions have had it
+        self.shared = np.zeros(0)  # what of it is expected here too
         self.echoes = Echoes(0, _LAGS)
         self.moments = np.zeros((0, 0))
         self.weights = np.zeros((0, 0))
@@ -138,7 +142,7 @@ class MateModel:
         size = self._size()
         self.lagged = np.zeros((len(self.members), _LAGS))
         self.lagged_raw = np.zeros((len(self.members), _LAGS))
-        self.like = np.zeros(len(self.members))
+        self.like, self.left, self.shared = np.zeros((3, len(self.members)))
         self.echoes = Echoes(len(self.members), _LAGS)
         self.moments = np.zeros((size, size))
         self.reach = np.ones(len(self.members))
@@ -173,10 +177,13 @@ class MateModel:
     def _keep(self) -> Floats:
         return np.asarray(np.exp(-self.block_ms / np.array(_LAGS_MS)))
 
-    def hear(self, like: Floats) -> None:
-        """Takes in what like assets' sensors showed in the block before; NaN: not known, so it stays as it was."""
-        heard = np.where(np.isnan(like), self.like, like)
-        self.like += (1.0 - math.exp(-self.block_ms / LIKE_MS)) * (heard - self.like)
+    def hear(self, like: Floats, left: Floats) -> None:
+        """Takes in what like assets' sensors showed in the block before, and what was left of it once their regressions
+        had had it, in units of their scales. NaN: not known; the first stays as it was, the second fades in hours."""
+        gain = 1.0 - math.exp(-self.block_ms / LIKE_MS)
+        self.like += gain * np.nan_to_num(like - self.like)
+        self.left += np.where(np.isnan(left), -LEFT_FADE * self.left, left - self.left) * gain
+        self.shared = self.left * np.array([test.share * test.scale for test in self.tests])
 
     def unusual(self) -> Floats:
         """How far beyond twice its usual size is what like assets show, by member, in units of their scale."""
@@ -231,7 +238,7 @@ class MateModel:
     def _solve(self) -> None:
         size = self._size()
         scaled = self.moments / self.blocks
-        ridge = _RIDGE + 0.3 / self.blocks
+        ridge = self._ridge()
         weights = np.zeros((len(self.members), size))
         for member in range(len(self.members)):
             others = self._others(member)
@@ -239,8 +246,16 @@ class MateModel:
             left[-1, -1] -= ridge * 0.99  # the constant is hardly shrunk
             daily = np.arange(-1 - HARMONICS, -1)
             left[daily, daily] += self._daily_ridge()
-            weights[member, others] = np.linalg.solve(left, scaled[others, member])
+            right = scaled[others, member].copy()
+            # Until it is known better, what moves like assets moves this one as much.
+            like = int(np.flatnonzero(others == (1 + _LAGS) * len(self.members) + member)[0])
+            left[like, like] += _LIKE_BLOCKS / self.blocks
+            right[like] += _LIKE_BLOCKS / self.blocks * self.tests[member].raw_scale
+            weights[member, others] = np.linalg.solve(left, right)
         self.weights = weights.astype(np.float32).astype(float)  # single precision does, and is half the state
+
+    def _ridge(self) -> float:
+        return _RIDGE + _YOUNG_RIDGE / self.blocks
 
     def _daily_ridge(self) -> float:
         """Shrinkage of the daily pattern: nearly full until most of a day has been seen, then little."""
@@ -250,7 +265,7 @@ class MateModel:
     def distance(self, member: int, features: Floats) -> float:
         """Mahalanobis distance of the other sensors' features from all seen, 1 on average."""
         others = self._others(member)
-        left = self.moments[np.ix_(others, others)] / self.blocks + (_RIDGE + 0.3 / self.blocks) * np.eye(len(others))
+        left = self.moments[np.ix_(others, others)] / self.blocks + 0.1 * self._ridge() * np.eye(len(others))
         part = features[others]
         return float(part @ np.linalg.solve(left, part)) / len(others)
 
@@ -262,7 +277,7 @@ class MateModel:
         """Features and predictions; missing values must be filled."""
         features = self._features(standard, at_ms)
         bound = 2.0 * self.reach + 3.0
-        return features, np.minimum(np.maximum(self.weights @ features, -bound), bound)
+        return features, np.minimum(np.maximum(self.weights @ features, -bound), bound) + self.shared
 
     def absorb(
         self, standard: Floats, at_ms: float, predicted: Floats, *, taught: Mask, believed: Mask, weight: float
@@ -314,6 +329,7 @@ class MateModel:
                 *self.lagged.ravel(),
                 *self.lagged_raw.ravel(),
                 *self.like,
+                *self.left,
                 *self.moments[upper],
                 *self.echoes.numbers(),
             ]
@@ -351,7 +367,8 @@ class MateModel:
             self.center, self.scale, self.bias, self.reach = (take(count) for _ in range(4))
             self.lagged = take(_LAGS * count).reshape(count, _LAGS)
             self.lagged_raw = take(_LAGS * count).reshape(count, _LAGS)
-            self.like = take(count)
+            self.like, self.left = take(count), take(count)
+            self.shared = np.zeros(count)
             self.moments = np.zeros((size, size))
             self.moments[np.triu_indices(size)] = take(size * (size + 1) // 2)
             self.moments = self.moments + np.triu(self.moments, 1).T

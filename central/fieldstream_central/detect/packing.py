@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-VERSION = 6
+VERSION = 7
 _HEAD = struct.Struct("<BH")
 
 

@@ -21,6 +21,7 @@ HABIT_FROM, HABIT_KEEP, HABIT_FACTOR = 1.3, 0.9995, 1.3
 STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR, LAG_FACTOR = 0.3, 2.0  # a jump is also off by what the model errs in the lags, at first
 RAW_MOST = 4.0  # residual scales that one sensor may tell like assets
+SHARE_PRIOR, SHARE_BLOCKS, SHARE_MOST, SHARE_KEEP = 0.8, 60.0, 1.5, 1.0 - 1.0 / 1440.0
 FLOOR_NOISES = 3.0  # noises of a reading below which nothing is a finding, however rare
 
 
@@ -43,7 +44,8 @@ class MemberTests(State):
         *("silent_blocks", "tried_at"),
         *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "rival"),
         *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
-        *("blips", "habit", "raw", "raw_at", "looks", "jump_peak", "short_peak", "long_peak"),
+        *("blips", "habit", "raw", "left", "told_at", "left_moment", "left_square"),
+        *("looks", "jump_peak", "short_peak", "long_peak"),
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
     __slots__ = (*FIELDS, *PARTS)
@@ -60,8 +62,13 @@ class MemberTests(State):
         self.jump_scale = self.short_scale = self.long_scale = self.spike_scale = 0.0
         self.raw_scale = self.raw_seen = 0.0
         self.blips = self.habit = 0.0
-        self.raw = math.nan  # what like assets are told of the last block: its residual, in units of its scale
-        self.raw_at = -1.0
+        # What like assets are told of the last block: its residual without their word, and what remained with it, each
+        # in units of its scale.
+        self.raw = self.left = math.nan
+        self.told_at = -1.0
+        self.left_moment = self.left_square = (
+            0.0  # what remained times what remained to like assets; the latter squared
+        )
         self.looks = self.jump_peak = self.short_peak = self.long_peak = 0.0  # since the last look
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
         self.long_tail, self.spike_tail = Tail(LONG_PRIOR_SHAPE), Tail(PRIOR_SHAPE)
@@ -101,15 +108,28 @@ class MemberTests(State):
         """What the tests concede to an unusual transient of the plant, in model units."""
         return GAIN_ERROR * max(0.0, self.stir - 1.5 * self.usual_stir)
 
-    def tell(self, residual: float) -> None:
-        """Notes what like assets are told of the block; NaN: it cannot be trusted now."""
-        self.raw = math.nan
+    def tell(self, residual: float, left: float, shared: float) -> None:
+        """Notes what like assets are told of the block: its residual without their word, and what is left with it.
+
+        NaN: it cannot be trusted now. `shared` is what is left to like assets of late, in units of their scale.
+        """
+        self.raw = self.left = math.nan
         if math.isnan(residual):
             return
+        if self.scale > 0.0:
+            self.left = min(max(left / self.scale, -RAW_MOST), RAW_MOST)
+            self.left_moment = SHARE_KEEP * self.left_moment + self.left * shared
+            self.left_square = SHARE_KEEP * self.left_square + shared**2
         self.raw_seen = min(self.raw_seen + 1.0, SCALE_MEMORY)
         self.raw_scale = _running(self.raw_scale, abs(residual), self.raw_seen)
         if self.raw_scale > 0.0:
             self.raw = min(max(residual / self.raw_scale, -RAW_MOST), RAW_MOST)
+
+    @property
+    def share(self) -> float:
+        """How much of what is left to like assets is left here too: 0.8 until it is known better."""
+        known = (self.left_moment + SHARE_PRIOR * SHARE_BLOCKS) / (self.left_square + SHARE_BLOCKS)
+        return min(max(known, 0.0), SHARE_MOST)
 
     def thresholds(self, floor: float) -> tuple[float, float, float, float]:
         """Sizes of jump, short mean, long mean and spike that are rarer than allowed."""
