@@ -1,6 +1,7 @@
 """The chart's doors: encrypted, certificates asked for, rights as declared, each secret with its holders alone."""
 
 import copy
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,31 @@ def test_an_open_door_is_found_and_named(chart: Manifests, fault: Callable[[Mani
     broken = copy.deepcopy(chart)
     fault(broken)
     assert named in "\n".join(guard.faults(broken))
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_renewed_certificate_ends_the_container_that_read_the_old_one(
+    chart: Manifests, tmp_path: Path, kind: str
+) -> None:
+    container = one(chart, kind)["spec"]["template"]["spec"]["containers"][0]
+
+    def run(command: list[str]) -> int:
+        here = command[2].replace("/tmp/certificates-at-start", f"{tmp_path}/at-start")  # noqa: S108
+        here = here.replace("/etc/fieldstream", f"{tmp_path}/own")
+        return subprocess.run([*command[:2], here], check=False).returncode
+
+    (tmp_path / "own").mkdir()
+    for version in ("old", "new"):  # as a kubelet changes a volume: by exchanging one link
+        folder = tmp_path / "own" / f"..{version}" / "tls"
+        folder.mkdir(parents=True)
+        (folder / "tls.crt").write_text(version)
+    (tmp_path / "own/..data").symlink_to("..old")
+    (tmp_path / "own/tls").symlink_to("..data/tls")
+    assert run(container["lifecycle"]["postStart"]["exec"]["command"]) == 0
+    assert run(container["livenessProbe"]["exec"]["command"]) == 0
+    (tmp_path / "own/..data").unlink()
+    (tmp_path / "own/..data").symlink_to("..new")
+    assert run(container["livenessProbe"]["exec"]["command"]) == 1
 
 
 def test_a_gateway_cannot_be_called_as_a_program() -> None:

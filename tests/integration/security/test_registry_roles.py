@@ -1,17 +1,21 @@
 """The real registry with the chart's properties: TLS, who reads, who writes. Schemas in memory in place of Kafka."""
 
+import os
 import signal
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import fastavro
 import pytest
 from declared import access
 from fieldstream_central.pki.authority import create_authority, issue
-from fieldstream_schemas.registry import RegistryError, SchemaRegistry
-from fieldstream_schemas.topics import WINDOWS
+from fieldstream_schemas.registry import RegistryError, SchemaRegistry, frame_header
+from fieldstream_schemas.topics import READINGS_RAW, WINDOWS, parsed_schema
 from integration.edge.parts import Process, free_port, wait_until
 from local.install import java_home
 from local.layout import DEFAULT_PORTS, JAVA_PARTS
@@ -73,3 +77,28 @@ def test_a_reader_asks_for_what_the_writer_registered_and_registers_nothing(regi
     assert by("reader", registry, tmp_path).id_of(WINDOWS) == registered
     assert status(f"https://{registry}/schemas/ids/{registered}") == 401
     assert status(f"http://{registry}/subjects") == 0
+
+
+def test_the_jobs_functions_believe_the_registry_by_kafkas_authority_and_by_no_other(
+    registry: str, tmp_path: Path
+) -> None:
+    reading = {
+        **{"gateway_id": "g", "epoch": 1, "seq": 2, "device_id": "d", "metric": "m", "ts": 1_795_517_640_000},
+        **{"value": 1.5, "unit": "Cel", "operator": "Ada", "received_at": 5},
+    }
+    record = BytesIO(frame_header(by("writer", registry, tmp_path).register(READINGS_RAW)))
+    record.seek(0, 2)
+    fastavro.schemaless_writer(record, parsed_schema(READINGS_RAW), reading)
+    create_authority(tmp_path / "foreign", days=2)
+    probe = str(Path(__file__).with_name("DecodeProbe.java"))
+    classes = f"{JAVA_PARTS}/flink/lib/*:{JAVA_PARTS}/fieldstream-functions.jar"
+    said = {}
+    for name, believed in {"ours": os.environ["SSL_CERT_FILE"], "foreign": f"{tmp_path}/foreign/ca.crt"}.items():
+        cache = tmp_path / f"cache-{name}"
+        cache.mkdir()
+        address = f"https://registry-reader:{PASSWORDS['reader']}@{registry}"
+        command = ["java", "-cp", classes, probe, address, believed, str(cache)]
+        done = subprocess.run([*command, record.getvalue().hex()], capture_output=True, text=True, check=False)
+        said[name] = done.stdout + done.stderr
+    assert said["ours"].endswith("a reading\n")
+    assert "no registry answered" in said["foreign"] and "a reading" not in said["foreign"]
