@@ -10,8 +10,8 @@ from local.secure import NAMED, READERS, REGISTRY_ROLES, WRITERS, registry_prope
 # Where a pod has its own files: settings, certificate, keys. templates/_helpers.tpl mounts them.
 MOUNT = Path("/etc/fieldstream")
 TLS = MOUNT / "tls"
-# Of a store whose Secret holds the key in plain beside it.
-STORE_PASSWORD = "fieldstream"  # noqa: S105 # pragma: allowlist secret
+# The chart puts its value flink.store in its place: no secret, for the store's Secret holds the key in plain beside it.
+STORE = "<store>"
 # What the verbs of the embedded ClickHouse's users are as grants.
 _GRANTS = {"SELECT": "SELECT", "INSERT": "INSERT", "ALTER": "ALTER UPDATE, ALTER DELETE", "OPTIMIZE": "OPTIMIZE"}
 # Tables of the system that a user asks, beside those that show anybody what he may see.
@@ -29,8 +29,7 @@ def access() -> dict[str, object]:
             "ssl.truststore.type": "PEM",
         },
         "clickhouseGrants": {name: grants(name) for name in (*READERS, *WRITERS)},
-        "flinkTls": cluster_options(MOUNT / "flink" / "flink", STORE_PASSWORD),
-        "storePassword": STORE_PASSWORD,
+        "flinkTls": cluster_options(MOUNT / "flink" / "flink", STORE),
     }
 
 

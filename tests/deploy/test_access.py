@@ -111,7 +111,8 @@ def anothers_certificate(manifests: Manifests) -> None:
 
 
 def every_secret(manifests: Manifests) -> None:
-    pod(manifests, "jobs")["volumes"].append({"name": "all", "secret": {"secretName": "fieldstream"}})
+    whole = {"secretName": "fieldstream"}  # pragma: allowlist secret
+    pod(manifests, "jobs")["volumes"].append({"name": "all", "secret": whole})
 
 
 def plain_address(manifests: Manifests) -> None:

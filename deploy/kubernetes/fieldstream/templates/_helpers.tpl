@@ -40,7 +40,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
-{{- define "access" -}}{{ .Files.Get "files/access.yaml" }}{{- end }}
+{{- define "access" -}}{{ .Files.Get "files/access.yaml" | replace "<store>" .Values.flink.store }}{{- end }}
 
 {{- /* What each pod of ours has, and nothing else. `serves`: names in its certificate; `kafka`: a KafkaUser with its rights;
      `clickhouse`: a user with its grants; `registry`: a role there; `keys`: files of existingSecret; `pseudonyms`: the key of
