@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fieldstream_central.store.embedded.access import DEFAULT_LIMITS
 from fieldstream_central.stream.cluster import cluster_options
 from fieldstream_schemas.rights import COMPONENTS, Component, rights
 from local.layout import DEFAULT_PORTS
@@ -14,6 +15,9 @@ TLS = MOUNT / "tls"
 STORE = "<store>"
 # What the verbs of the embedded ClickHouse's users are as grants.
 _GRANTS = {"SELECT": "SELECT", "INSERT": "INSERT", "ALTER": "ALTER UPDATE, ALTER DELETE", "OPTIMIZE": "OPTIMIZE"}
+# Users of people who ask what they like: none of their questions may go beyond these limits.
+EXPLORERS = ("grafana", "superset")
+LIMITS = {name: int(DEFAULT_LIMITS[name]) for name in ("max_execution_time", "max_memory_usage")}
 # Tables of the system that a user asks, beside those that show anybody what he may see.
 _SYSTEM = {"grafana": ["parts"], "loader": ["parts", "disks"]}
 
@@ -29,6 +33,8 @@ def access() -> dict[str, object]:
             "ssl.truststore.type": "PEM",
         },
         "clickhouseGrants": {name: grants(name) for name in (*READERS, *WRITERS)},
+        "explorers": list(EXPLORERS),
+        "clickhouseLimits": LIMITS,
         "flinkTls": cluster_options(MOUNT / "flink" / "flink", STORE),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 from fieldstream_schemas.rights import COMPONENTS
 from local.secure import READERS, WRITERS
 
-from declared.access import grants, strimzi_acls
+from declared.access import EXPLORERS, LIMITS, grants, strimzi_acls
 
 Manifest = dict[str, Any]
 # Who has which secret. A certificate NAME-tls that is not here is for the component NAME alone.
@@ -90,6 +90,11 @@ def _clickhouse(manifests: list[Manifest]) -> Iterator[str]:
             known = name in READERS or name in WRITERS
             if not known or user.get("grants/query") != grants(name) or "valueFrom" not in user.get("password", ""):
                 yield f"ClickHouse: user {name} has other grants than declared, or no password"
+            most = {
+                limit: configuration["profiles"].get(f"{user['profile']}/constraints/{limit}/max") for limit in LIMITS
+            }
+            if name in EXPLORERS and most != LIMITS:
+                yield f"ClickHouse: user {name} may take all memory and time"
         for cluster in configuration["clusters"]:
             if (cluster.get("secure"), cluster.get("insecure")) != ("yes", "no"):
                 yield "ClickHouse: the cluster's links are not encrypted"

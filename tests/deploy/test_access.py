@@ -86,6 +86,10 @@ def user_without_grants(manifests: Manifests) -> None:
     del clickhouse(manifests)["users"]["loader/grants/query"]
 
 
+def user_without_limits(manifests: Manifests) -> None:
+    clickhouse(manifests)["users"]["superset/profile"] = "fieldstream"
+
+
 def password_in_the_chart(manifests: Manifests) -> None:
     clickhouse(manifests)["users"]["api/password"] = "letmein"  # pragma: allowlist secret
 
@@ -133,6 +137,7 @@ def plain_address(manifests: Manifests) -> None:
         (no_user, "KafkaUser registry"),
         (grant_too_many, "user console"),
         (user_without_grants, "user loader"),
+        (user_without_limits, "user superset"),
         (password_in_the_chart, "user api"),
         (plain_clickhouse, "http_port"),
         (shards_in_plain, "links"),
