@@ -51,6 +51,7 @@ class ScaledWorld(World):
             _format(_properties(layout, number), cluster)
 
     def _more(self) -> Sequence[Program]:
+        second = registry(second_registry(self.layout))
         theirs = {program.name: program for program in (*outside_parts(self.layout), *our_programs(self.layout))}
         kafka, loader, gateway = theirs["kafka"], theirs["loader"], theirs["gateway"]
         config = str(self.layout.config)
@@ -60,7 +61,9 @@ class ScaledWorld(World):
                         command=kafka.command.replace("kafka.properties", f"kafka-{n}.properties"))
                 for n in BROKERS[1:]
             ),
-            replace(registry(second_registry(self.layout)), name="registry-2", ports=()),
+            # Two that make the same topics at once: the later one stays up and answers 500 for good. This one waits.
+            replace(second, name="registry-2", ports=(),
+                    environment=second.environment | {"APICURIO_KAFKASQL_TOPIC_AUTO_CREATE": "false"}),
             replace(theirs["flink-taskmanager"], name="flink-taskmanager-2"),
             replace(loader, name="loader-2", ports=(), ready=lambda: True,
                     environment=loader.environment | {"FIELDSTREAM_CONFIG": f"{config}/second.toml"}),

@@ -33,9 +33,11 @@ DRILLS = [
 @pytest.fixture(scope="module")
 def world() -> Iterator[ScaledWorld]:
     world = ScaledWorld(ROOT / "var" / "test-scale" / "stack", breakable=False)
-    world.start()
-    yield world
-    world.stop()
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
 
 
 def test_every_topic_is_kept_three_times(world: ScaledWorld) -> None:
