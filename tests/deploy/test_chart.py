@@ -10,6 +10,7 @@ from declared import lint
 from declared.tiers import TIERS
 from fieldstream_central.settings import load_settings
 from fieldstream_schemas.topics import TOPICS
+from scale.plant import MISSED_SOON
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,6 +94,10 @@ def test_the_programs_take_the_charts_settings(
         host, port = address.removeprefix("http://").split(":")
         assert services[host.rpartition(".")[2]] == int(port)
     assert "fieldstream:secret@" in settings.clickhouse
+
+
+def test_a_dead_broker_is_missed_as_soon_as_in_the_scaled_stack(small: list[dict[str, Any]]) -> None:
+    assert of_kind(small, "Kafka")["spec"]["kafka"]["config"].items() >= MISSED_SOON.items()
 
 
 def test_every_topic_is_kept_three_times_with_its_own_settings(small: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from local.programs import Program, listens, our_programs, outside_parts, regist
 
 BROKERS = (1, 2, 3)
 OFFSET = 100  # of the second one's ports from the first one's
+MISSED_SOON = {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500}  # as in the chart
 SHARED = "$share/plant/sensors/#"  # the broker hands each message to one of the gateways
 
 
@@ -101,6 +102,7 @@ def _properties(layout: Layout, number: int) -> Path:
         f"{text}\nnode.id={number}\nlog.dirs={folder}\ncontroller.quorum.voters={voters}\n"
         "default.replication.factor=3\nmin.insync.replicas=2\noffsets.topic.replication.factor=3\n"
         "transaction.state.log.replication.factor=3\nshare.coordinator.state.topic.replication.factor=3\n"
+        + "".join(f"{name}={value}\n" for name, value in MISSED_SOON.items())
     )
     return path
 
