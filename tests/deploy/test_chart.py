@@ -12,6 +12,7 @@ from declared import lint
 from declared.tiers import TIERS
 from fieldstream_central.settings import load_settings
 from fieldstream_schemas.topics import TOPICS
+from scale.plant import MISSED_SOON
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,6 +105,10 @@ def test_the_programs_ask_services_that_are_there_and_have_certificates_of_these
         names = [n for m in small if m["kind"] == "Certificate" for n in m["spec"].get("dnsNames", [])]
         assert url.scheme == "https"
         assert any(fnmatch(str(url.hostname), name) for name in names), address
+
+
+def test_a_dead_broker_is_missed_as_soon_as_in_the_scaled_stack(small: list[dict[str, Any]]) -> None:
+    assert of_kind(small, "Kafka")["spec"]["kafka"]["config"].items() >= MISSED_SOON.items()
 
 
 def test_every_topic_is_kept_three_times_with_its_own_settings(small: list[dict[str, Any]]) -> None:
