@@ -21,7 +21,7 @@ import kubernetes_validate
 import yaml
 from local.layout import ROOT
 
-from declared import write
+from declared import guard, write
 from declared.tiers import TIERS
 
 TOOLS = ROOT / "var" / "tools"
@@ -30,9 +30,10 @@ MODULES = {
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score@v1.20.0",
 }
 KUBERNETES = "1.31"
-GIVEN = ("existingSecret=fieldstream", "flink.storage=s3://bucket/fieldstream", "flink.s3Secret=fieldstream-s3",
-         "prometheusOperator=true", "assets.connectImage=plant/connect:1", "assets.host=postgres.plant",
-         "assets.secret=fieldstream-assets")  # fmt: skip
+GIVEN = ("existingSecret=fieldstream", "pseudonymSecret=fieldstream-pseudonyms",
+         "registryForGateways.host=registry.plant", "gateways={hall-1}", "flink.storage=s3://bucket/fieldstream",
+         "flink.s3Secret=fieldstream-s3", "prometheusOperator=true", "assets.connectImage=plant/connect:1",
+         "assets.host=postgres.plant", "assets.secret=fieldstream-assets")  # fmt: skip
 # Operators' kinds with a pod template: where it stands. It is checked as a pod of its own.
 POD_TEMPLATES: dict[str, Callable[[Any], list[Any]]] = {
     "FlinkDeployment": lambda spec: [spec["podTemplate"]],
@@ -187,6 +188,8 @@ def main() -> int:
         for tier in TIERS:
             manifests = rendered(tier.name)
             unchecked = check(manifests, known)
+            if open_doors := guard.faults(manifests):
+                raise LintError("\n".join(open_doors))
             kinds = sorted({manifest["kind"] for manifest in manifests})
             print(f"{tier.name}: {len(manifests)} manifests of {len(kinds)} kinds are well formed")
             if unchecked:

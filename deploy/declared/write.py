@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable
 
 import yaml
-from fieldstream_schemas.rights import COMPONENTS, Component, rights
+from fieldstream_schemas.rights import COMPONENTS
 from fieldstream_schemas.topics import TOPICS
 from local.layout import DEFAULT_PORTS, ROOT
 
-from declared import compose, metrics
+from declared import access, compose, metrics
 from declared.tiers import SCALED, STATE_BYTES_PER_SENSOR, TIERS
 
 CHART = ROOT / "deploy" / "kubernetes" / "fieldstream"
@@ -30,6 +30,10 @@ def files() -> dict[str, str]:
         head = f"{NOTE}# {tier.rate:,} readings/s, steady; twice of it for a while. The arithmetic: docs/capacity.md.\n"
         made[f"{chart}/tiers/{tier.name}.yaml"] = head + yaml.safe_dump(tier.values(), sort_keys=False)
     made[f"{chart}/files/rules.yml"] = NOTE + (ROOT / "deploy/prometheus/fieldstream-rules.yml").read_text()
+    made[f"{chart}/files/access.yaml"] = NOTE + yaml.safe_dump(
+        access.access(), sort_keys=False, width=120, default_flow_style=None
+    )
+    made[f"{chart}/files/registry.properties"] = NOTE + access.registry()
     made[f"{chart}/files/connector.json"] = (ROOT / "deploy/assets/connector.json").read_text()
     made |= {path: NOTE + text for path, text in compose.files().items()}
     made["docs/metrics.md"] = metrics.text()
@@ -40,27 +44,12 @@ def files() -> dict[str, str]:
 
 
 def declared() -> dict[str, object]:
-    """Topics, ports and a gateway's rights, as the chart reads them."""
+    """Topics and ports, as the chart reads them."""
     topics = [
         {"name": topic.name, "partitions": topic.partitions, "scaled": topic in SCALED, "config": topic.config}
         for topic in TOPICS.values()
     ]
-    return {"topics": topics, "ports": DEFAULT_PORTS, "gatewayRights": strimzi_acls(COMPONENTS["gateway"])}
-
-
-def strimzi_acls(component: Component) -> list[dict[str, object]]:
-    """A component's rights as a KafkaUser of Strimzi has them."""
-    return [
-        {
-            "resource": {
-                "type": right.resource,
-                "name": right.name,
-                "patternType": "prefix" if right.prefixed else "literal",
-            },
-            "operations": list(right.operations),
-        }
-        for right in rights(component)
-    ]
+    return {"topics": topics, "ports": DEFAULT_PORTS}
 
 
 def rights_table() -> str:
@@ -73,6 +62,7 @@ def rights_table() -> str:
             if one.creates
             else []
         )
+        more += [f"asks for the offsets of {_code(t.name for t in one.watches)}"] if one.watches else []
         more += [f"writes {_code(one.rehearses)}"] if one.rehearses else []
         more += [f"reads {_code(one.follows)}"] if one.follows else []
         more += [f"keeps {_code(one.keeps)}"] if one.keeps else []

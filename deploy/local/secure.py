@@ -18,7 +18,7 @@ from fieldstream_central.pki import authority
 from fieldstream_central.pki.java_store import make_pem, make_store
 from fieldstream_central.serve.api.access import add_token
 from fieldstream_central.settings import load_settings
-from fieldstream_central.stream.cluster import TLS, rest_options
+from fieldstream_central.stream.cluster import cluster_options
 from fieldstream_schemas.rights import COMPONENTS
 
 from local.layout import Layout
@@ -31,6 +31,8 @@ OURS = ("setup", "clickhouse", "jobs", "loader", "alerter", "api", "console")
 GATEWAY = "gateway-local"
 # Kafka puts it before every name that the field's authority has signed.
 FIELD = "field-"
+# A principal's name is the certificate's common name.
+NAMED = "RULE:^.*CN=([^,]+).*$/$1/"
 DAYS = 90
 LOOPBACK = ["127.0.0.0/8"]
 # ClickHouse's users, by the programs that ask it. Who reads only is named with the tables that it may fill.
@@ -42,6 +44,7 @@ READERS: dict[str, list[str]] = {
     "superset": [],
 }
 WRITERS = {"setup": [], "loader": ["SELECT", "WITH", "INSERT", "ALTER", "OPTIMIZE", "DELETE"]}
+REGISTRY_ROLES = ("reader", "writer")
 # Tokens of the API by name: role, and the sites that it sees; none: all.
 TOKENS: dict[str, tuple[str, list[str]]] = {
     "viewer": ("viewer", []),
@@ -72,7 +75,6 @@ def make_java_files(pki: Path) -> None:
     for name in ("kafka", "registry", "pipeline", "detect"):
         make_pem(pki, name)
     make_store(pki / "flink", "flink", ["ca"])
-    make_store(pki, "registry", ["ca"])
     (pki / "all.pem").write_bytes((pki / "ca.crt").read_bytes() + (pki / "field/ca.crt").read_bytes())
 
 
@@ -165,7 +167,7 @@ ssl.keystore.location={own}
 ssl.truststore.type=PEM
 ssl.truststore.location={believed}
 ssl.client.auth=required
-ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$/$1/,DEFAULT
+ssl.principal.mapping.rules={NAMED},DEFAULT
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:{name};User:admin
 allow.everyone.if.no.acl.found=false
@@ -222,14 +224,7 @@ key_file = "{own}.key"
 def flink(layout: Layout, plain: str) -> str:
     """REST by mutual TLS with two known certificates, and the cluster's own links likewise."""
     store = layout.pki / "flink" / "flink"
-    options = rest_options(store)
-    inside = {
-        key.replace(".rest.", ".internal."): value for key, value in options.items() if "store" in key or "key-" in key
-    }
-    java = f"-Djavax.net.ssl.trustStore={layout.pki}/registry.trust.p12 -Djavax.net.ssl.trustStorePassword="
-    java += (layout.pki / "registry.password").read_text()
-    more = TLS | options | inside | {"security.ssl.internal.enabled": "true", "env.java.opts.taskmanager": java}
-    return plain + yaml.safe_dump(more)
+    return plain + yaml.safe_dump(cluster_options(store, store.with_suffix(".password").read_text()))
 
 
 def client_tls(layout: Layout, name: str) -> dict[str, str]:
@@ -282,24 +277,33 @@ def _toml(value: object) -> str:
 
 
 def registry(layout: Layout) -> str:
+    """The registry's own properties."""
+    pki = layout.pki
+    passwords = {role: secret(layout, f"registry-{role}.password") for role in REGISTRY_ROLES}
+    files = pki / "registry.crt", pki / "registry.key", pki / "registry.pem", pki / "ca.crt"
+    return registry_properties(layout.ports["registry"], files, passwords)
+
+
+def registry_properties(port: int, files: tuple[Path, Path, Path, Path], passwords: dict[str, str]) -> str:
     """TLS; who reads and who writes, each with a password; Kafka by its own certificate.
 
-    Readers may also ask for the id of a schema, which is a POST.
+    `files`: certificate, key, both in one, the authority. Readers may also ask for the id of a schema, which is a POST.
     """
+    certificate, key, both, believed = files
     subjects = "/apis/ccompat/v7/subjects/*"
     lines = {
         "quarkus.http.insecure-requests": "disabled",
-        "quarkus.http.ssl-port": layout.ports["registry"],
-        "quarkus.http.ssl.certificate.files": f"{layout.pki}/registry.crt",
-        "quarkus.http.ssl.certificate.key-files": f"{layout.pki}/registry.key",
+        "quarkus.http.ssl-port": port,
+        "quarkus.http.ssl.certificate.files": certificate,
+        "quarkus.http.ssl.certificate.key-files": key,
         "quarkus.http.auth.policy.writer.roles-allowed": "writer",
         "quarkus.http.auth.basic": "true",
         "quarkus.security.users.embedded.plain-text": "true",
         "apicurio.kafka.common.security.protocol": "SSL",
         "apicurio.kafka.common.ssl.keystore.type": "PEM",
-        "apicurio.kafka.common.ssl.keystore.location": f"{layout.pki}/registry.pem",
+        "apicurio.kafka.common.ssl.keystore.location": both,
         "apicurio.kafka.common.ssl.truststore.type": "PEM",
-        "apicurio.kafka.common.ssl.truststore.location": f"{layout.pki}/ca.crt",
+        "apicurio.kafka.common.ssl.truststore.location": believed,
     }
     for rule, paths, methods, policy in (
         ("look", "/*", "GET,HEAD", "authenticated"),
@@ -311,9 +315,9 @@ def registry(layout: Layout) -> str:
     ):
         name = f"quarkus.http.auth.permission.{rule}"
         lines |= {f"{name}.paths": paths, f"{name}.methods": methods, f"{name}.policy": policy}
-    for role in ("reader", "writer"):
+    for role, password in passwords.items():
         who = f"registry-{role}"
-        lines[f'quarkus.security.users.embedded.users."{who}"'] = secret(layout, f"{who}.password")
+        lines[f'quarkus.security.users.embedded.users."{who}"'] = password
         lines[f'quarkus.security.users.embedded.roles."{who}"'] = role
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 

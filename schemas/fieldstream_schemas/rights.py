@@ -39,6 +39,7 @@ class Component:
     follows: tuple[str, ...] = ()  # topics of no schema that it reads
     groups: tuple[str, ...] = ()
     watched_groups: tuple[str, ...] = ()  # whose lag it asks for
+    watches: tuple[Topic, ...] = ()  # topics whose offsets it asks for, and nothing else
     creates: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()  # topics that are its own affair; a name that ends in * as with groups
@@ -128,6 +129,12 @@ COMPONENTS = {
             groups=("fieldstream-assets",),
         ),
         Component(
+            name="scaler",
+            does="asks for the loader's lag (KEDA on Kubernetes)",
+            watches=(READINGS_CLEAN,),
+            watched_groups=("fieldstream-loader",),
+        ),
+        Component(
             name="setup",
             does="creates topics, loads assets, announces planned work and requests to forget",
             reads=(AUDIT_LOG,),
@@ -143,6 +150,7 @@ def rights(component: Component) -> list[Right]:
     """The component's access list, in a fixed order."""
     found = [Right("topic", topic.name, False, ("Read", "Describe")) for topic in component.reads]
     found += [Right("topic", topic.name, False, ("Write", "Describe")) for topic in component.writes]
+    found += [Right("topic", topic.name, False, ("Describe",)) for topic in component.watches]
     found += [Right("topic", name, False, ("Write", "Describe")) for name in component.rehearses]
     found += [Right("topic", name, False, ("Read", "Describe")) for name in component.follows]
     found += [Right("topic", name, False, ("Create", "Describe")) for name in component.creates]

@@ -1,15 +1,18 @@
-"""The chart of every tier passes, its settings are ones the programs take, and a fault in it is found."""
+"""The chart of every tier passes, its programs ask what is there, and a fault in it is found."""
 
 import copy
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from declared import lint
 from declared.tiers import TIERS
 from fieldstream_central.settings import load_settings
 from fieldstream_schemas.topics import TOPICS
+from scale.plant import MISSED_SOON
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,20 +82,33 @@ def test_an_unknown_field_of_an_operators_kind_is_found(small: list[dict[str, An
         lint.check([topic], {key: schema})
 
 
-def test_the_programs_take_the_charts_settings(
+def test_the_programs_ask_services_that_are_there_and_have_certificates_of_these_names(
     small: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "fieldstream.toml"
-    file.write_text(of_kind(small, "ConfigMap")["data"]["fieldstream.toml"])
+    files = {}
     monkeypatch.setenv("CLICKHOUSE_PASSWORD", "secret")
-    settings = load_settings(file)
+    monkeypatch.setenv("REGISTRY_PASSWORD", "secret")
+    for name in ("api", "jobs"):
+        files[name] = tmp_path / f"{name}.toml"
+        files[name].write_text(of_kind(small, "ConfigMap")["data"][f"{name}.toml"])
+    settings = load_settings(files["api"])
     services = {m["metadata"]["name"]: m["spec"]["ports"][0]["port"] for m in small if m["kind"] == "Service"}
-    instances = [address.removesuffix("/apis/ccompat/v7") for address in settings.registry]
-    assert len(set(instances)) == of_kind(small, "StatefulSet", "-registry")["spec"]["replicas"] == 2
-    for address in (settings.api, settings.console, *instances):
-        host, port = address.removeprefix("http://").split(":")
-        assert services[host.rpartition(".")[2]] == int(port)
-    assert "fieldstream:secret@" in settings.clickhouse
+    assert len(set(settings.registry)) == of_kind(small, "StatefulSet", "-registry")["spec"]["replicas"] == 2
+    for address in (settings.api, settings.console, *settings.registry):
+        url = urlsplit(address)
+        assert services[str(url.hostname).rpartition(".")[2]] == url.port
+    assert "//api:secret@" in settings.clickhouse
+    kafka = f"https://{settings.kafka}"
+    flink = [load_settings(files["jobs"]).flink.replace("{job}", job) for job in ("pipeline", "detect")]
+    for address in (settings.api, settings.console, *settings.registry, settings.clickhouse, kafka, *flink):
+        url = urlsplit(address)
+        names = [n for m in small if m["kind"] == "Certificate" for n in m["spec"].get("dnsNames", [])]
+        assert url.scheme == "https"
+        assert any(fnmatch(str(url.hostname), name) for name in names), address
+
+
+def test_a_dead_broker_is_missed_as_soon_as_in_the_scaled_stack(small: list[dict[str, Any]]) -> None:
+    assert of_kind(small, "Kafka")["spec"]["kafka"]["config"].items() >= MISSED_SOON.items()
 
 
 def test_every_topic_is_kept_three_times_with_its_own_settings(small: list[dict[str, Any]]) -> None:

@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable
 
 from chaos.harm import until
+from fieldstream_central.settings import load_settings
+from fieldstream_central.store.clickhouse import ClickHouse
 from local.layout import Layout
 
-from runbooks.page import Page
+from runbooks.page import SQL, Page, filled
 from runbooks.watched import alerts, command, figures, told
 
 UNTIL_S = 400.0  # a bound, not a promise
 FOLLOWED: set[tuple[str, str]] = set()  # (page, command), of all drills so far
+ENDED: set[str] = set()  # alerts that have ended
 
 
 class Drill:
@@ -42,13 +45,18 @@ class Drill:
     def over(self, well: Callable[[float], bool] | None = None, **labels: str) -> None:
         """Waits until the alert has ended, and the page's figure says what the page says."""
         until(f"{self.name} ends", lambda: not alerts(self.layout, self.name, self.labels), UNTIL_S)
+        ENDED.add(self.name)
         if well is not None:
             metric = self.page.figure()
             until(f"{metric} is well", lambda: any(map(well, figures(self.layout, metric, labels))), UNTIL_S)
 
     def _give(self, text: str) -> str:
-        done = command(self.layout, text, self.words)
         FOLLOWED.add((self._page_name, text))
+        if text.startswith(SQL):
+            with ClickHouse(load_settings(self.layout.settings_file).clickhouse) as store:
+                store.execute(filled(text, self.words))
+            return ""
+        done = command(self.layout, text, self.words)
         said = done.stdout + done.stderr
         # 1 is what doctor, audit, status and test end with when they find something, which make turns into 2.
         assert done.returncode <= (2 if text.startswith("make ") else 1), f"{self.name}: {text}: {said}"

@@ -1,4 +1,4 @@
-"""A page of docs/runbooks: its sections and the commands of ours in them."""
+"""A page of docs/runbooks: its sections and the commands in them."""
 
 import re
 from dataclasses import dataclass
@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from local.layout import ROOT
 
 PAGES = ROOT / "docs/runbooks"
-COMMAND = re.compile(r"`((?:fieldstream|fieldstream-gateway|make) [^`\n]+)`")
+QUOTED = re.compile(r"`([^`\n]+)`")
+OURS = ("fieldstream ", "fieldstream-gateway ", "make ")
+SQL = "system "  # begins what ClickHouse is told
 FIGURE = re.compile(r"`(fieldstream[_:][a-z_]+|up)`")
-MENTIONED = "fieldstream jobs run"  # a program, not a command to give: it never ends
+NOT_GIVEN = {  # commands that no drill gives, and why
+    "fieldstream jobs run": "the stack's own program, which never ends: the page sends to its log",
+    "kubectl get pods": "there is no cluster here",
+    "timedatectl": "there is no systemd here, and the clocks that a drill moves are its devices'",
+    "chronyc tracking": "the host's time service is none of the drill's",
+    "systemctl reload fieldstream-gateway": "there is no systemd here: the drill sends the signal that this sends",
+}
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,9 @@ class Page:
         return cls(dict(zip(parts[1::2], parts[2::2], strict=True)))
 
     def commands(self, section: str) -> list[str]:
-        """The commands of ours in a section, as they stand there, each once."""
-        return [one for one in dict.fromkeys(COMMAND.findall(self.sections[section])) if one != MENTIONED]
+        """The commands to give in a section, as they stand there, each once."""
+        quoted = dict.fromkeys(QUOTED.findall(self.sections[section]))
+        return [one for one in quoted if one.startswith((*OURS, SQL)) and one not in NOT_GIVEN]
 
     def figure(self) -> str:
         """The metric by which one sees that it is over."""

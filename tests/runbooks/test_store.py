@@ -33,10 +33,11 @@ def test_readings_that_a_restored_backup_lacks_are_read_from_kafka_again(world: 
 
 
 def test_parts_that_nothing_merges_are_merged_when_merges_are_started(world: Watched) -> None:
-    drill = Drill(world.layout, "FieldstreamStoreParts")
+    drill = Drill(world.layout, "FieldstreamStoreParts", TABLE=TABLE)
     with parts_that_nothing_merges(world):
         drill.raised(table=TABLE)
         assert TABLE in drill.look()["fieldstream store status"]
+        drill.do("system start merges")
     drill.over(lambda parts: parts < 100, table=TABLE)
 
 

@@ -14,6 +14,7 @@ from local.programs import Program, listens, our_programs, outside_parts, regist
 
 BROKERS = (1, 2, 3)
 OFFSET = 100  # of the second one's ports from the first one's
+MISSED_SOON = {"broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500}  # as in the chart
 SHARED = "$share/plant/sensors/#"  # the broker hands each message to one of the gateways
 
 
@@ -51,6 +52,7 @@ class ScaledWorld(World):
             _format(_properties(layout, number), cluster)
 
     def _more(self) -> Sequence[Program]:
+        second = registry(second_registry(self.layout))
         theirs = {program.name: program for program in (*outside_parts(self.layout), *our_programs(self.layout))}
         kafka, loader, gateway = theirs["kafka"], theirs["loader"], theirs["gateway"]
         config = str(self.layout.config)
@@ -60,7 +62,9 @@ class ScaledWorld(World):
                         command=kafka.command.replace("kafka.properties", f"kafka-{n}.properties"))
                 for n in BROKERS[1:]
             ),
-            replace(registry(second_registry(self.layout)), name="registry-2", ports=()),
+            # Two that make the same topics at once: the later one stays up and answers 500 for good. This one waits.
+            replace(second, name="registry-2", ports=(),
+                    environment=second.environment | {"APICURIO_KAFKASQL_TOPIC_AUTO_CREATE": "false"}),
             replace(theirs["flink-taskmanager"], name="flink-taskmanager-2"),
             replace(loader, name="loader-2", ports=(), ready=lambda: True,
                     environment=loader.environment | {"FIELDSTREAM_CONFIG": f"{config}/second.toml"}),
@@ -98,6 +102,7 @@ def _properties(layout: Layout, number: int) -> Path:
         f"{text}\nnode.id={number}\nlog.dirs={folder}\ncontroller.quorum.voters={voters}\n"
         "default.replication.factor=3\nmin.insync.replicas=2\noffsets.topic.replication.factor=3\n"
         "transaction.state.log.replication.factor=3\nshare.coordinator.state.topic.replication.factor=3\n"
+        + "".join(f"{name}={value}\n" for name, value in MISSED_SOON.items())
     )
     return path
 

@@ -11,7 +11,7 @@ from fieldstream_central.grafana.alerts import ALERTS
 from fieldstream_edge.cli import main as gateway
 from local.layout import ROOT
 from runbooks.defects import DEFECTS
-from runbooks.page import PAGES, Page
+from runbooks.page import NOT_GIVEN, OURS, PAGES, QUOTED, Page
 from runbooks.rules import FACTOR, sooner
 from typer.testing import CliRunner
 
@@ -19,6 +19,9 @@ RULES_FILE = ROOT / "deploy/prometheus/fieldstream-rules.yml"
 RULES = yaml.safe_load(RULES_FILE.read_text())["groups"][0]["rules"]
 NAMES = [rule["alert"] for rule in RULES if "alert" in rule] + [alert.name for alert in ALERTS]
 HEADINGS = ["Meaning", "First look", "Remedy", "It is over when"]
+NAME = re.compile(r"[a-z]+[_:./][\w:./]*")  # of a metric, a setting, a topic, a folder
+WORDS = {"up", "ts", "parallelism", "FieldstreamWatchdog", "stopped", "starting", "expected", "missing 0",
+         "not sent, Alertmanager will try again"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,7 +41,7 @@ def test_every_kind_of_sensor_alarm_has_its_paragraph() -> None:
 
 
 def commands() -> list[str]:
-    """Every command of ours on any page."""
+    """Every command that is given on any page."""
     pages = [Page.read(path.stem) for path in sorted(PAGES.glob("*.md"))]
     return sorted({text for page in pages for section in page.sections for text in page.commands(section)})
 
@@ -49,7 +52,7 @@ def test_a_command_of_a_page_is_one_of_fieldstream(text: str) -> None:
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.parametrize("text", [text for text in commands() if not text.startswith("fieldstream ")])
+@pytest.mark.parametrize("text", [text for text in commands() if text.startswith(OURS[1:])])
 def test_any_other_command_of_a_page_is_one_of_the_gateway_or_a_target_of_make(text: str) -> None:
     program, *words = shlex.split(text)
     if program == "make":
@@ -58,6 +61,14 @@ def test_any_other_command_of_a_page_is_one_of_the_gateway_or_a_target_of_make(t
         with pytest.raises(SystemExit) as ended:
             gateway([*words, "--help"])
         assert ended.value.code == 0
+
+
+def test_no_command_of_a_page_slips_by_the_drills() -> None:
+    """What a page quotes is a command that its drill gives, one of which is said why not, or no command."""
+    text = "".join(path.read_text() for path in PAGES.glob("*.md"))
+    assert "```" not in text
+    others = {one for one in QUOTED.findall(text) if not NAME.fullmatch(one)} - {*commands()}
+    assert others == WORDS | NOT_GIVEN.keys()
 
 
 def test_rules_that_fire_sooner_differ_in_waits_alone() -> None:

@@ -8,7 +8,7 @@ import typer
 
 from fieldstream_central.privacy import forget as forgetting
 from fieldstream_central.privacy import held, receipt
-from fieldstream_central.privacy.keyring import Keyring, exclusive
+from fieldstream_central.privacy.changing import changing
 from fieldstream_central.settings import load_settings
 from fieldstream_central.store.clickhouse import ClickHouse
 
@@ -70,10 +70,9 @@ def rotate(
     keep: Annotated[int, typer.Option(min=0, help="older generations that stay, to find what they made")] = 3,
 ) -> None:
     """Make a new generation of the pseudonyms' key. Who was forgotten stays so; jobs take it within seconds."""
-    path = load_settings().pseudonym_key_file
-    with exclusive(path):
-        keyring = Keyring.load(path).rotated(keep=keep)
-        keyring.save(path)
+    with changing(load_settings()) as (keyring, put):
+        keyring = keyring.rotated(keep=keep)
+        put(keyring)
     print(f"{len(keyring.generations)} generations")
 
 

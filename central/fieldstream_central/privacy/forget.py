@@ -19,8 +19,8 @@ from fieldstream_schemas.registry import SchemaRegistry
 from fieldstream_schemas.topics import FORGET, READINGS_CLEAN, READINGS_RAW
 
 from fieldstream_central.kafka_access import connection
+from fieldstream_central.privacy.changing import changing
 from fieldstream_central.privacy.held import letters_naming
-from fieldstream_central.privacy.keyring import Keyring, exclusive
 from fieldstream_central.privacy.names import letter, person, pseudonyms
 from fieldstream_central.privacy.receipt import signed, subject_mark
 from fieldstream_central.settings import Settings
@@ -30,6 +30,8 @@ COMPLETE_WITHIN_S = 60.0
 # The pipeline looks at the key file each second, and what it had in hand is stored soon after: so long nothing more of
 # the person must come before the store counts as clean.
 _QUIET_S = 5.0
+# A changed Secret is in every pod after a minute, and a node's watch may be late by as much again.
+_SECRET_QUIET_S = 130.0
 _OLD_PARTS_S = 480  # ClickHouse deletes replaced parts of a table after that long
 _SPOOL_S = 3600  # a gateway keeps delivered entries so long, by default
 
@@ -53,14 +55,13 @@ class _Request:
 
 def forget(clickhouse: ClickHouse, settings: Settings, subject: str) -> dict[str, Any]:
     """Erases the person; the signed receipt. Raises ForgetError, ClickHouseError, KeyringError, ReceiptError."""
-    with exclusive(settings.pseudonym_key_file):
-        keyring = Keyring.load(settings.pseudonym_key_file)
+    with changing(settings) as (keyring, put):
         named = [one.letter_id for one in letters_naming(clickhouse, settings, subject)]
         request = _Request(secrets.token_hex(8), pseudonyms(keyring, subject), named)
         _announce(settings, request)
-        keyring.without([person(subject), *map(letter, named)]).save(settings.pseudonym_key_file)
+        put(keyring.without([person(subject), *map(letter, named)]))
     shredded_at = datetime.now(UTC)
-    _wait(clickhouse, request)
+    _wait(clickhouse, request, quiet_s=_SECRET_QUIET_S if settings.pseudonym_key_secret else _QUIET_S)
     return signed(settings.signing_key_file, _receipt(settings, subject, request, shredded_at))
 
 
@@ -82,13 +83,13 @@ def _announce(settings: Settings, request: _Request) -> None:
         raise ForgetError(f"Kafka at {settings.kafka} did not take the request ({why}): nothing was done, run it again")
 
 
-def _wait(clickhouse: ClickHouse, request: _Request) -> None:
+def _wait(clickhouse: ClickHouse, request: _Request, *, quiet_s: float) -> None:
     params = {"pseudonyms": request.pseudonyms, "letters": request.letter_ids}
     started = clean_since = time.monotonic()
-    while time.monotonic() - clean_since < _QUIET_S:
+    while time.monotonic() - clean_since < quiet_s:
         if int(clickhouse.value(_LEFT, params)):
             clean_since = time.monotonic()
-        if time.monotonic() - started > COMPLETE_WITHIN_S:
+        if time.monotonic() - started > max(COMPLETE_WITHIN_S, 2 * quiet_s):
             raise ForgetError(
                 "the person's key is destroyed, but rows are left in the store: does the loader run (fieldstream "
                 f"doctor)? It erases them once it does. Request {request.request_id}"

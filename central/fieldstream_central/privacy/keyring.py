@@ -42,16 +42,24 @@ class Keyring:
     def load(cls, path: Path) -> "Keyring":
         """Raises KeyringError."""
         try:
-            lines = path.read_text().splitlines()
+            return cls.parse(path.read_text(), str(path))
+        except OSError as error:
+            raise KeyringError(f"{path} is no key file ({error}): openssl rand -hex 32") from error
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Keyring":
+        """What the text of a file says. Raises KeyringError."""
+        lines = text.splitlines()
+        try:
             if len(lines) == 1 and " " not in lines[0].strip():
                 return cls.of_secret(_key(lines[0].strip()))
             words = [line.split() for line in lines if line.strip()]
             index = next(_key(rest[0]) for word, *rest in words if word == "index")
             gone = {f"{int(leaf, 16):0{DEPTH}b}" for word, *rest in words if word == "forgotten" for leaf in rest}
             nodes = [dict(map(_node, rest)) for word, *rest in words if word == "key"]
-        except (OSError, ValueError, StopIteration, IndexError) as error:
+        except (ValueError, StopIteration, IndexError) as error:
             raise KeyringError(
-                f"{path} is no key file ({error or 'lines are missing'}): openssl rand -hex 32"
+                f"{where} is no key file ({error or 'lines are missing'}): openssl rand -hex 32"
             ) from error
         return cls(index, frozenset(gone), tuple(nodes))
 
@@ -60,17 +68,21 @@ class Keyring:
         """A keyring that has forgotten nobody."""
         return cls(_hmac(secret, b"index"), frozenset(), ({"": _hmac(secret, b"key")},))
 
-    def save(self, path: Path) -> None:
-        """Replaces the file in one step; the old one is gone once this returns, as far as the disk forgets."""
+    def text(self) -> str:
+        """What stands in its file."""
         forgotten = " ".join(f"{int(leaf, 2):012x}" for leaf in sorted(self.forgotten))
         lines = [f"index {self.index.hex()}", f"forgotten {forgotten}"]
         lines += [
             " ".join(["key", *(f"{way}:{node.hex()}" for way, node in nodes.items())]) for nodes in self.generations
         ]
+        return "\n".join(lines) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Replaces the file in one step; the old one is gone once this returns, as far as the disk forgets."""
         aside = path.with_name(path.name + ".new")
         aside.unlink(missing_ok=True)
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777), "w") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write(self.text())
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

@@ -45,9 +45,10 @@ def consumer_config(kafka: Properties, group: str) -> dict[str, object]:
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        # A loader killed with -9 is missed after this long, and its successor gets the partitions.
-        "session.timeout.ms": 6000,
-        "heartbeat.interval.ms": 2000,
+        # A loader killed with -9 is missed after this long, and its successor gets the partitions. Longer than a new
+        # coordinator takes when a broker dies: who gives up before comes as a new member and waits for itself (ADR 97).
+        "session.timeout.ms": 9000,
+        "heartbeat.interval.ms": 1000,
         # Bounds what waits in memory while ClickHouse is away.
         "queued.max.messages.kbytes": 32768,
         "fetch.wait.max.ms": 100,

@@ -105,7 +105,11 @@ def rest_options(store: Path | None) -> dict[str, str]:
     """Flink's options for its REST interface by mutual TLS with the key and the certificates of a store."""
     if store is None:
         return {}
-    password = store.with_suffix(".password").read_text()
+    return store_options(store, store.with_suffix(".password").read_text())
+
+
+def store_options(store: Path, password: str) -> dict[str, str]:
+    """As `rest_options`, without a look at the disk."""
     return TLS | {
         "security.ssl.rest.enabled": "true",
         "security.ssl.rest.authentication-enabled": "true",
@@ -115,6 +119,15 @@ def rest_options(store: Path | None) -> dict[str, str]:
         "security.ssl.rest.truststore": f"{store}.trust.p12",
         "security.ssl.rest.truststore-password": password,
     }
+
+
+def cluster_options(store: Path, password: str) -> dict[str, str]:
+    """Of the cluster itself: REST by mutual TLS, and its own links likewise."""
+    rest = store_options(store, password)
+    inside = {
+        key.replace(".rest.", ".internal."): value for key, value in rest.items() if "store" in key or "key-" in key
+    }
+    return rest | inside | {"security.ssl.internal.enabled": "true"}
 
 
 class JobError(Exception):

@@ -10,10 +10,16 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
 import java.time.Duration;
 import java.util.Base64;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 
 import org.apache.flink.avro.shaded.org.apache.avro.Schema;
 import org.apache.flink.table.functions.FunctionContext;
@@ -33,11 +39,13 @@ final class Schemas {
 
     private final Path cache;
     private final String[] registries;
+    private final String authorities;
     private final Map<Integer, Schema> byId = new ConcurrentHashMap<>();
 
     Schemas(FunctionContext context) {
         cache = Path.of(context.getJobParameter("fieldstream.schema-cache", "var/schemas"));
         registries = context.getJobParameter("fieldstream.registry", "").split(",");
+        authorities = context.getJobParameter("fieldstream.kafka.ssl.truststore.location", "");
     }
 
     /** A schema of this project, by its file name in fieldstream_schemas/avro. */
@@ -81,10 +89,34 @@ final class Schemas {
         }
     }
 
+    /** The authorities that Kafka is believed by, and not as a truststore of the JVM: S3's are others. */
+    private SSLContext believed() {
+        try {
+            if (authorities.isEmpty()) {
+                return SSLContext.getDefault();
+            }
+            KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+            store.load(null, null);
+            try (InputStream in = Files.newInputStream(Path.of(authorities))) {
+                for (Certificate one : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                    store.setCertificateEntry("authority-" + store.size(), one);
+                }
+            }
+            TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            trust.init(store);
+            SSLContext context = SSLContext.getInstance("TLS");
+            context.init(null, trust.getTrustManagers(), null);
+            return context;
+        } catch (GeneralSecurityException | IOException error) {
+            throw new IllegalStateException("no authorities in " + authorities, error);
+        }
+    }
+
     private String fetch(int id) {
         String problems = "";
         boolean unknown = false;
-        HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).build();
+        HttpClient client =
+                HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)).sslContext(believed()).build();
         for (String registry : registries) {
             try {
                 HttpRequest.Builder request = HttpRequest

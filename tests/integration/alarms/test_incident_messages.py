@@ -52,7 +52,8 @@ def test_an_alarm_that_others_joined_before_its_message_was_made_is_told_as_thei
     plant: Plant, chain: Chain, people: AlarmLog
 ) -> None:
     first = plant.episode("late-1", device="late-1", asset_id="late")
-    plant.episode("late-2", device="late-2", asset_id="late")
+    eventually(lambda: told(chain, "late"), what="the alerter takes the first alarm: the incident is named for it")
+    plant.episode("late-2", device="late-2", asset_id="late", started_at=plant.started["late-1"])
     eventually(lambda: people.alarm(first).parent, what="the first alarm belongs to the incident of both")
     chain.alerter.kill()
     chain.start_alerter()  # one that runs may know it later than `people`; a new one reads all before it says anything

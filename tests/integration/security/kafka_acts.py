@@ -47,6 +47,7 @@ FORBIDDEN_READS = [
     ("alerter", "readings.clean", "fieldstream-alerter"),
     ("detect", "readings.raw", "fieldstream-detect"),
     ("pipeline", "alarms", "fieldstream-pipeline"),
+    ("scaler", "readings.clean", "fieldstream-loader"),
     ("stranger", "anomalies", "fieldstream-alerter"),
 ]
 ALLOWED_READS = [

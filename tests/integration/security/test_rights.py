@@ -2,12 +2,13 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from declared import access
 from fieldstream_central.kafka_access import Properties, connection, grant
 from fieldstream_central.pki.authority import create_authority, issue
 from fieldstream_central.settings import Settings
@@ -26,13 +27,34 @@ from integration.security.kafka_acts import (
 )
 from local.secure import FIELD, kafka_security
 
+NEW_LINE = "\n"
 pytestmark = pytest.mark.skipif(bool(missing_parts()), reason=missing_parts())
+
+
+def chart_security(own: Path, believed: Path, _name: str, *, field: Path) -> str:
+    """The chart's listeners as Strimzi writes them: programs by the centre's authority and bare names, gateways by its
+    own, whose names stay CN=NAME."""
+    programs = access.access()["kafkaListener"] | {"ssl.truststore.location": believed}  # type: ignore[operator]
+    return f"""\
+{"".join(f"listener.name.ssl.{key}={value}{NEW_LINE}" for key, value in programs.items())}\
+listener.name.field.ssl.client.auth=required
+listener.name.field.ssl.truststore.type=PEM
+listener.name.field.ssl.truststore.location={field}
+listener.name.controller.ssl.client.auth=required
+inter.broker.listener.name=SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={own}
+ssl.truststore.type=PEM
+ssl.truststore.location={believed}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:admin;User:broker;User:CN=broker
+"""
 
 
 class SecureKafka:
     """One node, mutual TLS on every listener, nothing allowed that is not granted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, security: Callable[..., str]) -> None:
         self.port, self.field_port, controller = free_port(), free_port(), free_port()
         self.pki, self.field = folder / "pki", folder / "field"
         for authority in (self.pki, self.field):
@@ -49,7 +71,7 @@ controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 listeners=SSL://127.0.0.1:{self.port},FIELD://127.0.0.1:{self.field_port},CONTROLLER://127.0.0.1:{controller}
 listener.security.protocol.map=CONTROLLER:SSL,SSL:SSL,FIELD:SSL
 controller.listener.names=CONTROLLER
-{kafka_security(store, self.pki / "ca.crt", "broker", field=self.field / "ca.crt")}\
+{security(store, self.pki / "ca.crt", "broker", field=self.field / "ca.crt")}\
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -76,14 +98,16 @@ auto.create.topics.enable=false
         )
 
 
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    made = SecureKafka(tmp_path_factory.mktemp("kafka"))
+@pytest.fixture(scope="module", params=["local", "chart"])
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """As the local stack has it, and as the chart."""
+    security, mark = {"local": (kafka_security, FIELD), "chart": (chart_security, "CN=")}[request.param]
+    made = SecureKafka(tmp_path_factory.mktemp("kafka"), security)
     try:
         wait_until(lambda: kafka_answers(made.settings("admin")), 60, "Kafka")
         for name, component in COMPONENTS.items():
             grant(made.settings("admin"), name, component)
-        grant(made.settings("admin"), FIELD + "gateway", COMPONENTS["gateway"])
+        grant(made.settings("admin"), mark + "gateway", COMPONENTS["gateway"])
         create_topics(made.settings("setup"))
         yield made
     finally:
