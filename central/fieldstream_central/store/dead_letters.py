@@ -10,6 +10,7 @@ letter: the second time it is a duplicate. Weakness: a gateway's letter without 
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,9 @@ from fieldstream_central.privacy.names import Opener
 from fieldstream_central.settings import Settings
 from fieldstream_central.store.audit import REPLAY_GATEWAY
 from fieldstream_central.store.clickhouse import ClickHouse
+
+# Its one-shot client calls it an error that it is not connected any more when it has disconnected in good order.
+logging.getLogger("paho.mqtt.client").setLevel(logging.CRITICAL)
 
 _LETTERS = """
 SELECT d.letter_id AS letter_id, reason, detail, origin, source, payload_size, device_id, metric, gateway_id, epoch,
