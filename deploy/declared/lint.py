@@ -71,9 +71,9 @@ def run(*command: str | Path, text: str = "", environment: dict[str, str] | None
     return done.stdout
 
 
-def rendered(tier: str) -> list[Manifest]:
-    """The chart's manifests for a tier."""
-    values: list[str | Path] = ["--values", write.CHART / "tiers" / f"{tier}.yaml", "--set", ",".join(GIVEN)]
+def rendered(tier: str, *given: str) -> list[Manifest]:
+    """The chart's manifests for a tier, with more values than every chart is given, or others. Raises LintError."""
+    values: list[str | Path] = ["--values", write.CHART / "tiers" / f"{tier}.yaml", "--set", ",".join((*GIVEN, *given))]
     values += ["--kube-version", KUBERNETES]
     run(TOOLS / "helm", "lint", "--strict", "--quiet", write.CHART, *values)
     text = run(TOOLS / "helm", "template", "fieldstream", write.CHART, "--namespace", "fieldstream", *values)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from declared import guard, lint, write
+from declared import guard, lint
 from fieldstream_central.certificate import client_context, server_context
 from fieldstream_central.kafka_access import connection, of_job, of_worker
 from fieldstream_central.pki.authority import create_authority, issue
@@ -179,18 +179,8 @@ def test_a_renewed_certificate_ends_the_container_that_read_the_old_one(
 
 
 def test_a_gateway_cannot_be_called_as_a_program() -> None:
-    values: list[str | Path] = [
-        "--values",
-        write.CHART / "tiers/small.yaml",
-        "--set",
-        ",".join(lint.GIVEN),
-        "--set",
-        "gateways={loader}",
-        "--kube-version",
-        lint.KUBERNETES,
-    ]
     with pytest.raises(lint.LintError, match="loader is the name of a program"):
-        lint.run(lint.TOOLS / "helm", "template", "fieldstream", write.CHART, *values)
+        lint.rendered("small", "gateways={loader}")
 
 
 def projected(manifests: Manifests, name: str) -> Any:

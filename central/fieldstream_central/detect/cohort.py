@@ -21,7 +21,8 @@ from fieldstream_central.detect.packing import pack, unpack
 from fieldstream_central.detect.residuals import RAW_MOST
 
 FEWEST_OTHERS = 2
-_CLASS, _CLASSES = 0.25, 2 * int(RAW_MOST / 0.25) + 1
+_CLASS = 0.25
+_CLASSES = 2 * int(RAW_MOST / _CLASS) + 1
 BLOCKS_KEPT = 8  # assets of one type may have blocks of several lengths
 _PEERS = "peers"
 

@@ -248,7 +248,7 @@ class MateModel:
             left[daily, daily] += self._daily_ridge()
             right = scaled[others, member].copy()
             # Until it is known better, what moves like assets moves this one as much.
-            like = int(np.flatnonzero(others == (1 + _LAGS) * len(self.members) + member)[0])
+            like = others == (1 + _LAGS) * len(self.members) + member
             left[like, like] += _LIKE_BLOCKS / self.blocks
             right[like] += _LIKE_BLOCKS / self.blocks * self.tests[member].raw_scale
             weights[member, others] = np.linalg.solve(left, right)

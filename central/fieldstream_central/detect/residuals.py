@@ -66,9 +66,8 @@ class MemberTests(State):
         # in units of its scale.
         self.raw = self.left = math.nan
         self.told_at = -1.0
-        self.left_moment = self.left_square = (
-            0.0  # what remained times what remained to like assets; the latter squared
-        )
+        # Sums of what remained times what remained to like assets, and of the latter squared.
+        self.left_moment = self.left_square = 0.0
         self.looks = self.jump_peak = self.short_peak = self.long_peak = 0.0  # since the last look
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
         self.long_tail, self.spike_tail = Tail(LONG_PRIOR_SHAPE), Tail(PRIOR_SHAPE)

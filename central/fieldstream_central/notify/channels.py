@@ -16,7 +16,7 @@ from fieldstream_central.notify.render import Rendered
 TIMEOUT_S = 10.0
 # One for all: making one costs more than a message. Chats are believed as this machine believes, although
 # SSL_CERT_FILE may name the centre's authority.
-_http = httpx.Client(timeout=TIMEOUT_S, verify=ssl.create_default_context())
+http = httpx.Client(timeout=TIMEOUT_S, verify=ssl.create_default_context())
 
 
 class ChannelError(Exception):
@@ -71,7 +71,7 @@ def _channels(
 
 
 def _post(url: str, body: dict[str, Any]) -> str:
-    return f"HTTP {_http.post(url, json=body).raise_for_status().status_code}"
+    return f"HTTP {http.post(url, json=body).raise_for_status().status_code}"
 
 
 def mail(to: tuple[str, ...], smtp: Smtp, rendered: Rendered, message_id: str) -> EmailMessage:

@@ -5,7 +5,6 @@ Alertmanager tries again after any other answer than 200, so a message is late r
 
 import hashlib
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from fieldstream_central.alarms.incidents import incident_of
 from fieldstream_central.alarms.life import ASIDE, Alarm, rank
 from fieldstream_central.alarms.log import AlarmLog, AlarmsAwayError
 from fieldstream_central.certificate import uvicorn_tls
-from fieldstream_central.notify.channels import ChannelError, channel_names, send
+from fieldstream_central.notify.channels import ChannelError, channel_names, http, send
 from fieldstream_central.notify.config import NotifyConfig, NotifyError
 from fieldstream_central.notify.ledger import Ledger
 from fieldstream_central.notify.message import Message, Messages
@@ -85,7 +84,7 @@ class Receivers:
         if not self._alive():
             raise NotifyError("the alerter does not follow its topics")
         if self._config.heartbeat_url:
-            httpx.post(self._config.heartbeat_url, timeout=5, verify=ssl.create_default_context()).raise_for_status()
+            http.post(self._config.heartbeat_url, timeout=5).raise_for_status()
 
     def outcome(self, incident: str) -> str:
         """What became of the last message about it."""

@@ -42,9 +42,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "QUARKUS_MANAGEMENT_PORT": str(free_port()),
         "APICURIO_STORAGE_KIND": "sql",
     }
-    command = ["env", *(f"{name}={value}" for name, value in environment.items())]
-    command += [f"{java_home()}/bin/java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", str(JAR)]
-    process = Process(command, folder / "registry.log")
+    command = [f"{java_home()}/bin/java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", str(JAR)]
+    process = Process(command, folder / "registry.log", os.environ | environment)
     address = f"127.0.0.1:{port}/apis/ccompat/v7"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(folder / "ca.crt"))
