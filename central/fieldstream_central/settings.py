@@ -73,6 +73,7 @@ class Settings:
     alerter_metrics_port: int = 9110
     jobs_metrics_port: int = 9111
     assets_metrics_port: int = 9114
+    tracer_metrics_port: int = 9115
     pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
     pseudonym_key_secret: str = ""  # NAMESPACE/NAME of the Secret that the file is mounted from, on Kubernetes
     letter_public_key_file: Path | None = None  # absent: dead letters keep their original bytes in plain

@@ -109,6 +109,11 @@ COMPONENTS = {
             groups=("fieldstream-maintenance", "fieldstream-alarms-*", "fieldstream-audit-log"),
         ),
         Component(
+            name="tracer",
+            does="asks where a reading is, for OpenTelemetry",
+            reads=(READINGS_RAW, READINGS_CLEAN),
+        ),
+        Component(
             name="registry",
             does="keeps schemas",
             groups=("apicurio-*", "kafkasql-*"),
