@@ -114,8 +114,8 @@ def _clickhouse(manifests: list[Manifest]) -> Iterator[str]:
 def _secrets(manifests: list[Manifest]) -> Iterator[str]:
     held: dict[str, set[str]] = defaultdict(set)
     for manifest in manifests:
-        for component, node in _components(manifest):
-            for name, key in _references(node):
+        for component, node in components(manifest):
+            for name, key in references(node):
                 own = re.fullmatch(r"fieldstream-(\w+-tls)", name)
                 secret = own[1] if own else key or f"all of {name}"
                 if not (own and key in PUBLIC):
@@ -129,7 +129,7 @@ def _secrets(manifests: list[Manifest]) -> Iterator[str]:
             yield f"{', '.join(sorted(missing))}: has no {secret}"
 
 
-def _components(manifest: Manifest) -> Iterator[tuple[str, Any]]:
+def components(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     """Parts of a manifest, and whose they are."""
     own = {"Kafka": "kafka", "ScaledObject": "scaler", "TriggerAuthentication": "scaler", "KafkaConnect": "connect"}
     own |= {"ClickHouseInstallation": "clickhouse", "ClickHouseKeeperInstallation": "keeper"}
@@ -139,11 +139,11 @@ def _components(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     yield own.get(manifest["kind"]) or labels.get("app.kubernetes.io/component", manifest["kind"]), manifest
 
 
-def _references(node: Any) -> Iterator[tuple[str, str]]:
+def references(node: Any) -> Iterator[tuple[str, str]]:
     """Every Secret that is named below a node, with the key, empty for all of it."""
     if isinstance(node, list):
         for item in node:
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(node, dict):
         name = node.get("secretName") or (node.get("name") if {"name", "key"} <= node.keys() else "")
         if name:
@@ -153,7 +153,7 @@ def _references(node: Any) -> Iterator[tuple[str, str]]:
         if isinstance(secret := node.get("secret"), dict) and "items" in secret and "name" in secret:
             yield from ((secret["name"], item["key"]) for item in secret["items"])
         for value in node.values():
-            yield from _references(value)
+            yield from references(value)
 
 
 def _addresses(manifests: list[Manifest]) -> Iterator[str]:
