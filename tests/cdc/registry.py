@@ -138,7 +138,7 @@ class Connect:
         changed = {name.replace("_", "."): value for name, value in changed.items()}
         url = f"http://127.0.0.1:{self._port}/connector-plugins/PostgresConnector/config/validate"
         answer = httpx.put(url, json=self.config | {"name": "tried"} | changed, timeout=60).raise_for_status().json()
-        return "; ".join(error for one in answer["configs"] for error in one["value"]["errors"])
+        return "; ".join(error for one in answer["configs"] for error in (one["value"] or {}).get("errors", []))
 
     def tasks(self) -> list[str]:
         """The state of the connector and of its tasks."""
