@@ -112,6 +112,7 @@ COMPONENTS = {
             name="tracer",
             does="asks where a reading is, for OpenTelemetry",
             reads=(READINGS_RAW, READINGS_CLEAN),
+            groups=("fieldstream-trace",),  # it commits nothing, but its client looks for the coordinator
         ),
         Component(
             name="registry",
