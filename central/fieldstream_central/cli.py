@@ -176,20 +176,22 @@ def trace(
     otlp: Annotated[str, typer.Option(help="send it as a trace too: http://COLLECTOR:4318/v1/traces")] = "",
 ) -> None:
     """Where one reading is or was: each topic, the store, its window, alarms, or why it got no further."""
-    from fieldstream_central.trace import lines, rows, trace
+    from fieldstream_central.trace import Name, lines, rows, trace
 
     try:
         ms = int(ts) if ts.isdecimal() else round(datetime.fromisoformat(ts).timestamp() * 1000)
     except ValueError:
         raise typer.BadParameter(f"{ts!r} is neither milliseconds nor a time as 2026-01-05T06:00:00.250Z") from None
-    hops = trace(load_settings(), device, metric, ms)
+    settings = load_settings()
+    name = Name(device, metric, ms)
+    hops = trace(settings, name)
     if otlp:
         from fieldstream_central.trace_export import ExportError, export
 
         found = list(hops)
         hops = iter(found)
         try:
-            export(otlp, device, metric, ms, found)
+            export(settings, otlp, name, found)
         except ExportError as error:
             sys.exit(f"fieldstream: {error}")
     if as_json:
@@ -197,6 +199,18 @@ def trace(
         return
     for line in lines(hops):
         print(line)
+
+
+@app.command()
+def tracer(
+    otlp: Annotated[str, typer.Option(help="where the collector takes traces: http://COLLECTOR:4318/v1/traces")],
+    every: Annotated[float, typer.Option(min=1, help="seconds from one reading to the next, on average")] = 30,
+    after: Annotated[float, typer.Option(min=15, help="seconds until one is asked for: its window must be over")] = 60,
+) -> None:
+    """Send the way of some readings, chosen by chance, to OpenTelemetry. Goes on until stopped."""
+    from fieldstream_central.tracer import serve
+
+    serve(load_settings(), otlp, every, after)
 
 
 @app.command()

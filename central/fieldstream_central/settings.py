@@ -42,50 +42,52 @@ class Oidc:
 class Settings:
     """Addresses of every part. Ports named `*_port` are where our own programs show metrics, at `listen`."""
 
-    site: str = "local"
-    listen: str = "127.0.0.1"
+    site: str = "local"  # the plant's name in receipts of forgetting
+    listen: str = "127.0.0.1"  # address at which our own programs show metrics; 0.0.0.0: all
     mqtt: str = "mqtt://127.0.0.1:1883"  # where gateways listen; dead letters are replayed to it
-    kafka: str = "127.0.0.1:9092"
+    kafka: str = "127.0.0.1:9092"  # bootstrap servers, HOST:PORT, several with commas
     tls_ca_file: Path | None = None  # authorities that sign the certificates of all parts (PEM); see certificate.py
     tls_cert_file: Path | None = None  # our own; its common name is who we are, in Kafka and to whatever we ask
-    tls_key_file: Path | None = None
-    job_certificates: Path | None = (
-        None  # folder with ca.crt, pipeline.pem and detect.pem, by which the jobs reach Kafka
-    )
+    tls_key_file: Path | None = None  # the key of tls_cert_file
+    # folder with ca.crt, pipeline.pem and detect.pem, by which the jobs reach Kafka
+    job_certificates: Path | None = None
     flink_store: Path | None = None  # who we are to Flink at https://: PATH.crt, .key, .p12 ..., see pki.java_store
+    # schema registries, asked one after the other until one answers; user and password before the host
     registry: tuple[str, ...] = ("http://127.0.0.1:8085/apis/ccompat/v7",)
-    schema_cache: Path = Path("var/schemas")
+    schema_cache: Path = Path("var/schemas")  # folder of schemas; what is in it is not asked for again
     flink: str = "http://127.0.0.1:8082"  # with {job} in it: each job runs in a cluster of its own, which keeps it
-    flink_checkpoints: str = "var/flink/checkpoints"  # or s3://BUCKET/PREFIX
-    parallelism: int = 1
-    flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")
-    clickhouse: str = "http://127.0.0.1:8123"
-    clickhouse_cluster: str = ""
-    clickhouse_path: Path = Path("var/clickhouse")
-    retention_days: Retention = field(default_factory=Retention)
-    prometheus: str = "http://127.0.0.1:9090"
-    alertmanager: str = "http://127.0.0.1:9093"
-    mailbox: str = "http://127.0.0.1:9112"
-    grafana: str = "http://127.0.0.1:3000"
+    flink_checkpoints: str = "var/flink/checkpoints"  # folder of checkpoints, or s3://BUCKET/PREFIX
+    parallelism: int = 1  # of each job; Flink needs as many free slots, and a rehearsed upgrade once more
+    flink_function_jar: Path = Path("var/java/fieldstream-functions.jar")  # the jobs' functions in Java
+    clickhouse: str = "http://127.0.0.1:8123"  # its address, user and password before the host
+    clickhouse_cluster: str = ""  # ClickHouse's own name of the cluster, on which tables are made; empty: one server
+    clickhouse_path: Path = Path("var/clickhouse")  # folder of the embedded ClickHouse
+    retention_days: Retention = field(default_factory=Retention)  # days that each kind of row is kept
+    prometheus: str = "http://127.0.0.1:9090"  # asked by API, console and doctor
+    alertmanager: str = "http://127.0.0.1:9093"  # told by the alerter
+    mailbox: str = "http://127.0.0.1:9112"  # the local stand-in for people's mail, which the console shows
+    grafana: str = "http://127.0.0.1:3000"  # where people reach it: links in messages and of the console
+    # asked by the console; for the alerter, where people reach it: links in messages
     api: str = "http://127.0.0.1:8000"
-    console: str = "http://127.0.0.1:8080"
-    loader_metrics_port: int = 9109
-    alerter_metrics_port: int = 9110
-    jobs_metrics_port: int = 9111
-    assets_metrics_port: int = 9114
-    pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")
+    console: str = "http://127.0.0.1:8080"  # where people reach it: links in messages, the way back from a sign-in
+    loader_metrics_port: int = 9109  # where the loader shows metrics
+    alerter_metrics_port: int = 9110  # where the alerter shows metrics, and Alertmanager tells it what is due
+    jobs_metrics_port: int = 9111  # where the keeper of the jobs shows metrics
+    assets_metrics_port: int = 9114  # where `assets follow` shows metrics
+    tracer_metrics_port: int = 9115  # where the tracer shows metrics
+    pseudonym_key_file: Path = Path("var/secrets/pseudonym.key")  # keys of pseudonyms (privacy.md)
     pseudonym_key_secret: str = ""  # NAMESPACE/NAME of the Secret that the file is mounted from, on Kubernetes
-    letter_public_key_file: Path | None = None  # absent: dead letters keep their original bytes in plain
-    letter_key_file: Path | None = None
-    signing_key_file: Path = Path("var/secrets/signing.key")
-    api_tokens_file: Path = Path("var/secrets/api-tokens.toml")
-    oidc: Oidc | None = None
-    detection_file: Path | None = None
+    letter_public_key_file: Path | None = None  # seals dead letters' original bytes; absent: kept in plain
+    letter_key_file: Path | None = None  # opens what letter_public_key_file has sealed
+    signing_key_file: Path = Path("var/secrets/signing.key")  # signs receipts of forgetting
+    api_tokens_file: Path = Path("var/secrets/api-tokens.toml")  # who may use the API; no such file: everybody may
+    oidc: Oidc | None = None  # an OpenID provider that signs people in
+    detection_file: Path | None = None  # settings of detection (detection.md); absent: its defaults
     latching: tuple[str, ...] = ()  # severities of alarms that stay, once over and acknowledged, until they are reset
-    notify_file: Path | None = None
+    notify_file: Path | None = None  # who is told how (alarms.md); absent: on-call@localhost, which is nobody
     notify_templates: Path | None = None  # templates in this folder replace ours of the same name
-    notify_ledger: Path = Path("var/alerter/told.sqlite")
-    link_key_file: Path = Path("var/secrets/link.key")
+    notify_ledger: Path = Path("var/alerter/told.sqlite")  # what was told; lost, a message may come twice
+    link_key_file: Path = Path("var/secrets/link.key")  # signs links that acknowledge; no such file: messages have none
 
     @property
     def own_clusters(self) -> bool:

@@ -4,10 +4,11 @@ Nothing is added to a reading for this: its own name (device, metric, ts) and th
 in every record, so that each store that it passes is asked for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from fieldstream_schemas.framed import RecordReader
@@ -57,14 +58,34 @@ class Hop:
     at: int | None = None
 
 
-def trace(settings: Settings, device: str, metric: str, ts: int) -> Iterator[Hop]:
-    """Every hop in the order of the data, `ts` in epoch ms. Raises KafkaException, RegistryError, ClickHouseError."""
-    raw = _in_topic(settings, READINGS_RAW, device, metric, ts)
+class Name(NamedTuple):
+    """What a reading is called everywhere; `ts` in epoch ms."""
+
+    device: str
+    metric: str
+    ts: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A record of readings.raw (with its `place`) that was seen to come, and where readings.clean ended before it."""
+
+    record: dict[str, Any]
+    clean_from: list[TopicPartition]
+
+
+def trace(settings: Settings, name: Name, arrival: Arrival | None = None) -> Iterator[Hop]:
+    """Every hop in the order of the data. Raises KafkaException, RegistryError, ClickHouseError.
+
+    With `arrival` the search begins there, and ends with the first that is found: short, and sure however late the
+    reading came.
+    """
+    raw = [arrival.record] if arrival else _in_topic(settings, READINGS_RAW, name)
     yield _raw_hop(raw)
-    clean = _in_topic(settings, READINGS_CLEAN, device, metric, ts)
+    clean = _in_topic(settings, READINGS_CLEAN, name, arrival.clean_from if arrival else None)
     yield _clean_hop(clean)
     with ClickHouse(settings.clickhouse) as store:
-        yield from _stored_hops(store, {"device": device, "metric": metric, "ts": ts}, found=bool(raw or clean))
+        yield from _stored_hops(store, name._asdict(), found=bool(raw or clean))
 
 
 def _raw_hop(found: list[dict[str, Any]]) -> Hop:
@@ -111,44 +132,79 @@ def _stored_hops(store: ClickHouse, what: dict[str, Any], *, found: bool) -> Ite
             yield Hop("perhaps in a gateway", False, told, row["at"])
 
 
-def _in_topic(settings: Settings, topic: Topic, device: str, metric: str, ts: int) -> list[dict[str, Any]]:
-    """The readings of this name in a topic, each with its `place`. Their time is the record's time."""
+def complete(hops: Iterable[Hop]) -> bool:
+    """Whether the reading came as far as every reading must: it is stored, and counted in its window."""
+    return {"ClickHouse", "its window"} <= {hop.place for hop in hops if hop.found}
+
+
+def searcher(settings: Settings) -> Consumer:
+    """A consumer that leaves no trace of itself in Kafka."""
+    return Consumer({**connection(settings), "group.id": "fieldstream-trace", "log_level": 0,
+                     "enable.auto.commit": False})  # fmt: skip
+
+
+def partitions(consumer: Consumer, topic: Topic, offset: int) -> list[TopicPartition]:
+    """All that the topic has, each with this offset. Raises KafkaException."""
+    found = consumer.list_topics(topic.name, timeout=10).topics[topic.name]
+    if found.error:
+        raise KafkaException(found.error)
+    return [TopicPartition(topic.name, number, offset) for number in sorted(found.partitions)]
+
+
+def placed(record: dict[str, Any], message: Message) -> dict[str, Any]:
+    """The record, and where in its topic it is."""
+    return record | {"place": f"partition {message.partition()}, offset {message.offset()}"}
+
+
+def _in_topic(
+    settings: Settings, topic: Topic, name: Name, starts: list[TopicPartition] | None = None
+) -> list[dict[str, Any]]:
+    """The readings of this name in a topic, each with its `place`. Their time is the record's time.
+
+    The first from `starts` on; without, all from the first record on that is as new.
+    """
     reader = RecordReader(SchemaRegistry(settings.registry, settings.schema_cache), topic)
-    consumer = Consumer({**connection(settings), "group.id": "fieldstream-trace", "log_level": 0,
-                         "enable.auto.commit": False})  # fmt: skip
     found = []
-    try:
-        asked = [TopicPartition(topic.name, number, ts) for number in range(topic.partitions)]
-        for start in consumer.offsets_for_times(asked, timeout=10):
-            if start.error:
-                raise KafkaException(start.error)
-            if start.offset < 0:  # nothing is as new as this
+    with closing(searcher(settings)) as consumer:
+        for message in _from(consumer, starts or _as_new(consumer, topic, name.ts)):
+            key, (_, written) = message.key(), message.timestamp()
+            if written != name.ts or (key.decode() if isinstance(key, bytes) else key) != name.device:
                 continue
-            for message in _from(consumer, start):
-                key, (_, written) = message.key(), message.timestamp()
-                if written != ts or (key.decode() if isinstance(key, bytes) else key) != device:
-                    continue
-                record = reader.read(message.value() or b"")
-                if record["metric"] == metric and record["ts"] == ts:
-                    found.append(record | {"place": f"partition {message.partition()}, offset {message.offset()}"})
-    finally:
-        consumer.close()
+            record = reader.read(message.value() or b"")
+            if record["metric"] == name.metric and record["ts"] == name.ts:
+                found.append(placed(record, message))
+                if starts:
+                    break
     return found
 
 
-def _from(consumer: Consumer, start: TopicPartition) -> Iterator[Message]:
-    """The records of a partition from `start` to its present end, at most SEARCHED_MOST."""
-    end = min(consumer.get_watermark_offsets(start, timeout=10)[1], start.offset + SEARCHED_MOST)
-    consumer.assign([start])
-    at = start.offset
-    while at < end:
+def _as_new(consumer: Consumer, topic: Topic, ts: int) -> list[TopicPartition]:
+    """Where in each partition the first record is that is as new as `ts`; partitions that have none are left out."""
+    starts = consumer.offsets_for_times(partitions(consumer, topic, ts), timeout=10)
+    for start in starts:
+        if start.error:
+            raise KafkaException(start.error)
+    return [start for start in starts if start.offset >= 0]
+
+
+def _from(consumer: Consumer, starts: list[TopicPartition]) -> Iterator[Message]:
+    """The records of all partitions side by side, from `starts` to their present ends, at most SEARCHED_MOST each."""
+    ends = {}
+    for start in starts:
+        end = min(consumer.get_watermark_offsets(start, timeout=10)[1], start.offset + SEARCHED_MOST)
+        if start.offset < end:
+            ends[start.partition] = end
+    consumer.assign([start for start in starts if start.partition in ends])
+    while ends:
         messages = consumer.consume(10_000, timeout=_IDLE_S)
         if not messages:  # the rest are no records, or Kafka is away
             return
         for message in messages:
             if error := message.error():
                 raise KafkaException(error)
-            at = (message.offset() or 0) + 1
+            number, at = message.partition() or 0, message.offset() or 0
+            if at >= ends.get(number, 0) - 1:
+                ends.pop(number, None)
             yield message
 
 

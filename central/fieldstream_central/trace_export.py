@@ -10,9 +10,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
-from fieldstream_central.trace import Hop
+from fieldstream_central.certificate import files
+from fieldstream_central.settings import Settings
+from fieldstream_central.trace import Hop, Name, complete
 
 NS = 1_000_000  # in a millisecond
 
@@ -21,27 +23,35 @@ class ExportError(Exception):
     """The collector does not take the trace."""
 
 
-def export(url: str, device: str, metric: str, ts: int, hops: Iterable[Hop]) -> int:
-    """Sends the hops at which the reading was found, each from the one before it on, the first from `ts` (ms).
+def export(settings: Settings, url: str, name: Name, hops: Iterable[Hop]) -> int:
+    """Sends the hops at which the reading was found, each from the one before it on, the first from its `ts`.
 
-    `url`: where the collector takes traces by HTTP, e.g. http://127.0.0.1:4318/v1/traces. Returns how many hops were
-    sent. Raises ExportError.
+    A reading that is not stored, or not counted in its window, makes a trace with an error. `url`: where the collector
+    takes traces by HTTP, e.g. http://127.0.0.1:4318/v1/traces; at https:// it is believed as everything else of the
+    centre. Returns how many hops were sent. Raises ExportError.
     """
+    hops = list(hops)
     kept = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": "fieldstream"}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))
     tracer = provider.get_tracer("fieldstream.trace")
-    name = {"fieldstream.device": device, "fieldstream.metric": metric}
-    whole = tracer.start_span(f"reading {device}/{metric}", start_time=ts * NS, attributes=name)
+    who = {"fieldstream.device": name.device, "fieldstream.metric": name.metric}
+    whole = tracer.start_span(f"reading {name.device}/{name.metric}", start_time=name.ts * NS, attributes=who)
+    if not complete(hops):
+        lacking = "; ".join(f"{hop.place}: {hop.said}" for hop in hops if not hop.found)
+        whole.set_status(Status(StatusCode.ERROR, lacking or "its window is not there"))
     passed = sorted((hop.at, hop.place, hop.said) for hop in hops if hop.found and hop.at is not None)
-    before = ts
+    before = name.ts
     for at, place, said in passed:
         # A device's clock may be ahead of ours.
         span = tracer.start_span(place, set_span_in_context(whole), start_time=min(before, at) * NS)
         span.set_attribute("fieldstream.said", said)
         span.end(at * NS)
         before = at
-    whole.end(max(before, ts) * NS)
-    if OTLPSpanExporter(endpoint=url).export(kept.get_finished_spans()) is not SpanExportResult.SUCCESS:
+    whole.end(max(before, name.ts) * NS)
+    exporter = OTLPSpanExporter(endpoint=url)
+    if own := files(settings):
+        exporter = OTLPSpanExporter(url, str(own.ca), str(own.key), str(own.cert))
+    if exporter.export(kept.get_finished_spans()) is not SpanExportResult.SUCCESS:
         raise ExportError(f"{url} does not take traces; the line above says why")
     return len(passed)

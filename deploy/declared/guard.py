@@ -16,14 +16,18 @@ HOLDERS = {
     **{f"clickhouse-{user}": {user, "clickhouse"} for user in (*READERS, *WRITERS)},
     "clickhouse-setup": {"setup", "tools", "clickhouse"},
     "clickhouse-interserver": {"clickhouse"},
-    "registry-reader": {"loader", "alerter", "api", "assets", "pipeline", "detect", "registry"},
+    "registry-reader": {"loader", "alerter", "tracer", "api", "assets", "pipeline", "detect", "registry"},
     "registry-writer": {"setup", "tools", "registry"},
     "pseudonym.key": {"pipeline", "loader", "api", "console", "tools"},
     "dead-letters.key": {"api", "console", "tools"},
     "dead-letters.pub": {"pipeline", "loader", "assets"},
     "signing.key": {"tools"},
     "api-tokens.toml": {"api", "console"},
+    "link.key": {"alerter", "api"},
+    "notify.toml": {"alerter"},
+    "smtp-password": {"alerter"},
     "assets-password": {"connect"},
+    "ca.crt": {"connect"},  # Postgres' authority: its Secret is no certificate of ours
     "access-key": {"pipeline", "detect"},
     "secret-key": {"pipeline", "detect"},
     "setup-tls": {"setup", "tools"},
@@ -43,6 +47,8 @@ def faults(manifests: list[Manifest]) -> list[str]:
         *_clickhouse(manifests),
         *_secrets(manifests),
         *_addresses(manifests),
+        *_assets(manifests),
+        *_network(manifests),
     ]
 
 
@@ -108,8 +114,8 @@ def _clickhouse(manifests: list[Manifest]) -> Iterator[str]:
 def _secrets(manifests: list[Manifest]) -> Iterator[str]:
     held: dict[str, set[str]] = defaultdict(set)
     for manifest in manifests:
-        for component, node in _components(manifest):
-            for name, key in _references(node):
+        for component, node in components(manifest):
+            for name, key in references(node):
                 own = re.fullmatch(r"fieldstream-(\w+-tls)", name)
                 secret = own[1] if own else key or f"all of {name}"
                 if not (own and key in PUBLIC):
@@ -123,7 +129,7 @@ def _secrets(manifests: list[Manifest]) -> Iterator[str]:
             yield f"{', '.join(sorted(missing))}: has no {secret}"
 
 
-def _components(manifest: Manifest) -> Iterator[tuple[str, Any]]:
+def components(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     """Parts of a manifest, and whose they are."""
     own = {"Kafka": "kafka", "ScaledObject": "scaler", "TriggerAuthentication": "scaler", "KafkaConnect": "connect"}
     own |= {"ClickHouseInstallation": "clickhouse", "ClickHouseKeeperInstallation": "keeper"}
@@ -133,11 +139,11 @@ def _components(manifest: Manifest) -> Iterator[tuple[str, Any]]:
     yield own.get(manifest["kind"]) or labels.get("app.kubernetes.io/component", manifest["kind"]), manifest
 
 
-def _references(node: Any) -> Iterator[tuple[str, str]]:
+def references(node: Any) -> Iterator[tuple[str, str]]:
     """Every Secret that is named below a node, with the key, empty for all of it."""
     if isinstance(node, list):
         for item in node:
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(node, dict):
         name = node.get("secretName") or (node.get("name") if {"name", "key"} <= node.keys() else "")
         if name:
@@ -147,7 +153,7 @@ def _references(node: Any) -> Iterator[tuple[str, str]]:
         if isinstance(secret := node.get("secret"), dict) and "items" in secret and "name" in secret:
             yield from ((secret["name"], item["key"]) for item in secret["items"])
         for value in node.values():
-            yield from _references(value)
+            yield from references(value)
 
 
 def _addresses(manifests: list[Manifest]) -> Iterator[str]:
@@ -156,6 +162,35 @@ def _addresses(manifests: list[Manifest]) -> Iterator[str]:
             for name, address in re.findall(r'(\w*) ?=? ?"(http://[^"]*)"', text):
                 if name not in OUTSIDE:
                     yield f"{file}: {name} is asked in plain: {address}"
+
+
+def _assets(manifests: list[Manifest]) -> Iterator[str]:
+    for connector in _of(manifests, "KafkaConnector"):
+        config = connector["spec"]["config"]
+        if config.get("database.sslmode") != "verify-full" or not config.get("database.sslrootcert"):
+            yield "KafkaConnector: Postgres may be anybody who answers"
+
+
+def _network(manifests: list[Manifest]) -> Iterator[str]:
+    for policy in _of(manifests, "NetworkPolicy"):
+        name = policy["metadata"]["name"]
+        for rule in policy["spec"].get("ingress") or []:
+            if not rule.get("from"):
+                yield f"NetworkPolicy {name}: lets everybody in"
+            elsewhere = [peer for peer in rule.get("from", []) if peer.keys() - {"podSelector"}]
+            if any(_is_operator(peer) for peer in elsewhere):
+                continue
+            if elsewhere and (len(rule.get("ports", [])) != 1 or any(_is_everybody(peer) for peer in elsewhere)):
+                yield f"NetworkPolicy {name}: from other namespaces comes who is not named, or to other ports"
+
+
+def _is_operator(peer: Manifest) -> bool:
+    labels = peer.get("podSelector", {}).get("matchLabels", {})
+    return labels.get("app.kubernetes.io/name") in ("altinity-clickhouse-operator", "flink-kubernetes-operator")
+
+
+def _is_everybody(peer: Manifest) -> bool:
+    return not any(peer.get(selector) for selector in ("namespaceSelector", "podSelector", "ipBlock"))
 
 
 def _of(manifests: list[Manifest], kind: str) -> list[Manifest]:

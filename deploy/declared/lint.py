@@ -3,8 +3,9 @@
     PYTHONPATH=deploy .venv/bin/python -m declared.lint [--crds DIR]
 
 Kubernetes' own kinds are checked against their published schemas, an unknown field being an error; the operators' kinds
-against their CustomResourceDefinitions in DIR, which each operator's project publishes. Without DIR those are named as
-not checked. Pod security, probes, limits, budgets and network policies are kube-score's to judge.
+against their CustomResourceDefinitions in DIR, which each operator's project publishes: one that is missing there is an
+error. Without DIR those are named as not checked. Pod security, probes, limits, budgets and network policies are
+kube-score's to judge.
 """
 
 import argparse
@@ -33,7 +34,10 @@ KUBERNETES = "1.31"
 GIVEN = ("existingSecret=fieldstream", "pseudonymSecret=fieldstream-pseudonyms",
          "registryForGateways.host=registry.plant", "gateways={hall-1}", "flink.storage=s3://bucket/fieldstream",
          "flink.s3Secret=fieldstream-s3", "prometheusOperator=true", "assets.connectImage=plant/connect:1",
-         "assets.host=postgres.plant", "assets.secret=fieldstream-assets")  # fmt: skip
+         "assets.host=postgres.plant", "assets.secret=fieldstream-assets", "notify.secret=fieldstream-notify",
+         "tracing.otlp=http://collector.monitoring:4318/v1/traces",
+         "clickhouseClients[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=monitoring",
+         "clickhouseClients[0].podSelector.matchLabels.app\\.kubernetes\\.io/name=grafana")  # fmt: skip
 # Operators' kinds with a pod template: where it stands. It is checked as a pod of its own.
 POD_TEMPLATES: dict[str, Callable[[Any], list[Any]]] = {
     "FlinkDeployment": lambda spec: [spec["podTemplate"]],
@@ -188,6 +192,8 @@ def main() -> int:
         for tier in TIERS:
             manifests = rendered(tier.name)
             unchecked = check(manifests, known)
+            if unchecked and crds:
+                raise LintError(f"{crds} has no definition of {', '.join(sorted(unchecked))}")
             if open_doors := guard.faults(manifests):
                 raise LintError("\n".join(open_doors))
             kinds = sorted({manifest["kind"] for manifest in manifests})

@@ -19,6 +19,7 @@ PROGRAMS = {
     "loader": ("store.loader_metrics", "store.watch", "certificate"),
     "jobs": ("stream.job_metrics", "stream.keeper", "stream.group_lag", "certificate"),
     "assets follow": ("asset_changes", "certificate"),
+    "tracer": ("tracer", "certificate"),
     "api": ("serve.api.access", "serve.api.errors", "alarms.log", "certificate"),
     "alerter": (
         "notify.feed",

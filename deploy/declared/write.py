@@ -11,7 +11,7 @@ from fieldstream_schemas.rights import COMPONENTS
 from fieldstream_schemas.topics import TOPICS
 from local.layout import DEFAULT_PORTS, ROOT
 
-from declared import access, compose, metrics
+from declared import access, compose, metrics, reference
 from declared.tiers import SCALED, STATE_BYTES_PER_SENSOR, TIERS
 
 CHART = ROOT / "deploy" / "kubernetes" / "fieldstream"
@@ -37,6 +37,7 @@ def files() -> dict[str, str]:
     made[f"{chart}/files/connector.json"] = (ROOT / "deploy/assets/connector.json").read_text()
     made |= {path: NOTE + text for path, text in compose.files().items()}
     made["docs/metrics.md"] = metrics.text()
+    made["docs/settings.md"] = reference.text()
     for page, begin, text in (CAPACITY, BEGIN, table()), (SECURITY, BEGIN_RIGHTS, rights_table()):
         before, _, rest = page.read_text().partition(begin)
         made[str(page.relative_to(ROOT))] = before + begin + text + END + rest.partition(END)[2]

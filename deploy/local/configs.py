@@ -103,6 +103,7 @@ loader_metrics_port = {layout.ports["loader"]}
 alerter_metrics_port = {layout.ports["alerter"]}
 jobs_metrics_port = {layout.ports["jobs"]}
 assets_metrics_port = {layout.ports["assets"]}
+tracer_metrics_port = {layout.ports["tracer"]}
 grafana = "{layout.url("grafana")}"
 pseudonym_key_file = "{layout.var}/secrets/pseudonym.key"
 letter_public_key_file = "{layout.var}/secrets/dead-letters.pub"

@@ -35,6 +35,7 @@ DEFAULT_PORTS = {
     "mailbox": 9112,
     "watchdog": 9113,
     "assets": 9114,
+    "tracer": 9115,
     "smtp": 2525,
     "grafana": 3000,
 }

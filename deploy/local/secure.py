@@ -24,10 +24,10 @@ from fieldstream_schemas.rights import COMPONENTS
 from local.layout import Layout
 
 HOSTS = ("127.0.0.1", "localhost")
-SERVERS = ("kafka", "mosquitto", "registry", "clickhouse", "jobs", "loader", "alerter", "api", "console",
+SERVERS = ("kafka", "mosquitto", "registry", "clickhouse", "jobs", "loader", "alerter", "tracer", "api", "console",
            "prometheus", "alertmanager")  # fmt: skip
 CLIENTS = ("setup", "admin", "pipeline", "detect")
-OURS = ("setup", "clickhouse", "jobs", "loader", "alerter", "api", "console")
+OURS = ("setup", "clickhouse", "jobs", "loader", "alerter", "api", "console", "tracer")
 GATEWAY = "gateway-local"
 # Kafka puts it before every name that the field's authority has signed.
 FIELD = "field-"
@@ -40,6 +40,7 @@ READERS: dict[str, list[str]] = {
     "api": ["fieldstream.dead_letter_handling_data"],
     "console": [],
     "alerter": [],
+    "tracer": [],
     "grafana": [],
     "superset": [],
 }

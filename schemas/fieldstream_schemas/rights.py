@@ -109,6 +109,12 @@ COMPONENTS = {
             groups=("fieldstream-maintenance", "fieldstream-alarms-*", "fieldstream-audit-log"),
         ),
         Component(
+            name="tracer",
+            does="asks where a reading is, for OpenTelemetry",
+            reads=(READINGS_RAW, READINGS_CLEAN),
+            groups=("fieldstream-trace",),  # it commits nothing, but its client looks for the coordinator
+        ),
+        Component(
             name="registry",
             does="keeps schemas",
             groups=("apicurio-*", "kafkasql-*"),

@@ -1,4 +1,7 @@
-"""The asset registry's real parts: Postgres with our tables, Kafka Connect with Debezium, our follower."""
+"""The asset registry's real parts: Postgres with our tables, Kafka Connect with Debezium, our follower.
+
+Debezium asks Postgres by TLS as in the chart, whose settings these are.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import httpx
+from fieldstream_central.pki import authority
 from integration.store.rig import ROOT, Process, eventually, free_port
 from local import configs
 from local.install import JAVA_PARTS, java_home, path_of
@@ -31,6 +35,12 @@ class Postgres:
         self._bins = bins
         if _USER:
             shutil.chown(self.folder, _USER)
+        self.pki = self.folder / "pki"  # Postgres' authority and its certificate
+        authority.create_authority(self.pki, days=2)
+        authority.issue(self.pki, "postgres", ["127.0.0.1"], days=1)
+        if _USER:
+            for file in (self.pki, *self.pki.iterdir()):
+                shutil.chown(file, _USER)
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", "owner", "-N")
         self.start()
         self._psql("-v", f"password='{PASSWORD}'", "-f", str(ASSETS / "registry.sql"))
@@ -39,7 +49,8 @@ class Postgres:
         """Runs it, with little patience for slots that nobody reads."""
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
                     "wal_level": "logical", "max_slot_wal_keep_size": "32MB", "min_wal_size": "32MB",
-                    "max_wal_size": "32MB", "wal_keep_size": 0, "fsync": "on"}  # fmt: skip
+                    "max_wal_size": "32MB", "wal_keep_size": 0, "fsync": "on", "ssl": "on",
+                    "ssl_cert_file": self.pki / "postgres.crt", "ssl_key_file": self.pki / "postgres.key"}  # fmt: skip
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._logs / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen([self._bins / "postgres", "-D", self.folder / "data", *options],
@@ -97,7 +108,9 @@ class Connect:
         (passwords / "assets-password").write_text(PASSWORD)
         connector = json.loads((ASSETS / "connector.json").read_text())
         given = connector["config"]["database.password"]
-        connector["config"]["database.password"] = given.replace("/run/secrets", str(passwords))
+        self.config = connector["config"]
+        self.config["database.password"] = given.replace("/run/secrets", str(passwords))
+        self.config |= {"database.sslmode": "verify-full", "database.sslrootcert": str(postgres.pki / "ca.crt")}
         (folder / "log4j2.properties").write_text(configs.KAFKA_LOG4J)
         (folder / "connector.json").write_text(json.dumps(connector))
         (folder / "worker.properties").write_text(
@@ -119,6 +132,13 @@ class Connect:
         files = [str(self._folder / name) for name in ("worker.properties", "connector.json")]
         command = [f"{java_home()}/bin/java", *options, "org.apache.kafka.connect.cli.ConnectStandalone", *files]
         self.process = Process(command, self._folder / "connect.log", self._environment)
+
+    def refused(self, **changed: str) -> str:
+        """Why the connector, with other settings, would not do; empty when it would."""
+        changed = {name.replace("_", "."): value for name, value in changed.items()}
+        url = f"http://127.0.0.1:{self._port}/connector-plugins/PostgresConnector/config/validate"
+        answer = httpx.put(url, json=self.config | {"name": "tried"} | changed, timeout=60).raise_for_status().json()
+        return "; ".join(error for one in answer["configs"] for error in (one["value"] or {}).get("errors", []))
 
     def tasks(self) -> list[str]:
         """The state of the connector and of its tasks."""

@@ -3,8 +3,10 @@
 import logging
 import statistics
 import time
+from pathlib import Path
 
 import pytest
+from fieldstream_central.pki import authority
 from fieldstream_schemas.rights import ASSET_CHANGES
 from integration.store.rig import eventually
 
@@ -18,6 +20,18 @@ def test_the_first_snapshot_brings_every_sensor(registry: Registry) -> None:
     eventually(lambda: all(registry.sensor(f"cdc-{number}") for number in range(SENSORS)), what="on the screens")
     assert registry.sensor("cdc-0")["high"] == 90
     assert registry.sensor("cdc-0")["asset_type"] == "pump"
+
+
+def test_debezium_asks_by_tls_and_believes_postgres_by_its_certificate_alone(
+    registry: Registry, tmp_path: Path
+) -> None:
+    links = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'debezium'"
+    assert registry.postgres.sql(links) == ["t"]
+    authority.create_authority(tmp_path, days=2)
+    another = str(tmp_path / "ca.crt")
+    assert registry.connect.refused() == ""
+    assert "PKIX path" in registry.connect.refused(database_sslrootcert=another)
+    assert "could not be verified" in registry.connect.refused(database_hostname="localhost")  # not in its certificate
 
 
 def moved(registry: Registry, area: str) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from fieldstream_central.pki.authority import create_authority, issue
 from fieldstream_central.settings import Settings, load_settings
 from fieldstream_central.stream.cluster import _context
 from fieldstream_schemas.rights import COMPONENTS
+from local.layout import DEFAULT_PORTS
 
 Manifests = list[dict[str, Any]]
 JOBS = ("pipeline", "detect")
@@ -124,6 +125,50 @@ def plain_address(manifests: Manifests) -> None:
     data["loader.toml"] = data["loader.toml"].replace("https://registry-reader", "http://registry-reader")
 
 
+def connector(manifests: Manifests) -> Any:
+    return one(manifests, "KafkaConnector")["spec"]["config"]
+
+
+def postgres_as_it_likes(manifests: Manifests) -> None:
+    connector(manifests)["database.sslmode"] = "prefer"
+
+
+def postgres_of_any_authority(manifests: Manifests) -> None:
+    del connector(manifests)["database.sslrootcert"]
+
+
+def chats_for_another(manifests: Manifests) -> None:
+    source = {"secret": {"name": "fieldstream-notify", "items": [{"key": "notify.toml", "path": "n"}]}}
+    pod(manifests, "console")["volumes"][0]["projected"]["sources"].append(source)
+
+
+def links_of_nobody(manifests: Manifests) -> None:
+    for source in pod(manifests, "api")["volumes"][0]["projected"]["sources"]:
+        if items := source.get("secret", {}).get("items"):
+            items[:] = [item for item in items if item["key"] != "link.key"]
+
+
+def way_in(manifests: Manifests, component: str = "-clickhouse") -> Any:
+    """The rule of a network policy for Grafana."""
+    rules = one(manifests, "NetworkPolicy", component)["spec"]["ingress"]
+    return next(rule for rule in rules if rule["from"][0].get("podSelector") == GRAFANA)
+
+
+GRAFANA = {"matchLabels": {"app.kubernetes.io/name": "grafana"}}
+
+
+def way_in_for_everybody(manifests: Manifests) -> None:
+    way_in(manifests)["from"] = []
+
+
+def way_in_to_all_ports(manifests: Manifests) -> None:
+    del way_in(manifests)["ports"]
+
+
+def way_in_from_everywhere(manifests: Manifests) -> None:
+    way_in(manifests)["from"].append({"namespaceSelector": {}, "podSelector": {}})
+
+
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
@@ -145,6 +190,13 @@ def plain_address(manifests: Manifests) -> None:
         (anothers_certificate, "alerter: may not have loader-tls"),
         (every_secret, "jobs: may not have all of fieldstream"),
         (plain_address, "loader.toml"),
+        (postgres_as_it_likes, "Postgres may be anybody"),
+        (postgres_of_any_authority, "Postgres may be anybody"),
+        (chats_for_another, "console: may not have notify.toml"),
+        (links_of_nobody, "api: has no link.key"),
+        (way_in_for_everybody, "NetworkPolicy fieldstream-clickhouse: lets everybody in"),
+        (way_in_to_all_ports, "NetworkPolicy fieldstream-clickhouse: from other namespaces"),
+        (way_in_from_everywhere, "NetworkPolicy fieldstream-clickhouse: from other namespaces"),
     ],
 )
 def test_an_open_door_is_found_and_named(chart: Manifests, fault: Callable[[Manifests], None], named: str) -> None:
@@ -178,6 +230,47 @@ def test_a_renewed_certificate_ends_the_container_that_read_the_old_one(
     assert run(container["livenessProbe"]["exec"]["command"]) == 1
 
 
+def test_who_is_named_reaches_clickhouse_by_https_alone_and_without_a_name_nobody_does(chart: Manifests) -> None:
+    assert way_in(chart)["ports"] == [{"port": DEFAULT_PORTS["clickhouse"]}]
+    assert way_in(chart)["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    closed = one(lint.rendered("small", "clickhouseClients=null"), "NetworkPolicy", "-clickhouse")["spec"]["ingress"]
+    operators = [peer for rule in closed for peer in rule["from"] if "namespaceSelector" in peer]
+    assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for peer in operators] == [
+        "altinity-clickhouse-operator"
+    ]
+    assert all(rule["from"] for rule in closed)
+
+
+def test_postgres_is_asked_in_plain_only_by_whoever_says_so(chart: Manifests) -> None:
+    assert connector(chart)["database.sslmode"] == "verify-full"
+    assert connector(chart)["database.sslrootcert"] == "/mnt/assets/ca.crt"
+    relaxed = lint.rendered("small", "assets.sslmode=disable")
+    assert connector(relaxed)["database.sslmode"] == "disable"
+    assert "database.sslrootcert" not in connector(relaxed)
+    assert "ca.crt" not in str(one(relaxed, "KafkaConnect")["spec"]["template"]["pod"])
+
+
+def test_a_chart_that_tells_nobody_is_refused() -> None:
+    with pytest.raises(lint.LintError, match=r"notify\.secret"):
+        lint.rendered("small", "notify.secret=")
+
+
+def test_the_alerter_gets_out_to_people_and_the_tracer_to_its_collector(chart: Manifests) -> None:
+    for name, ports in (("alerter", [443, 587, 9113]), ("tracer", [4318])):
+        rules = one(chart, "NetworkPolicy", f"-{name}")["spec"]["egress"]
+        assert [{"port": port} for port in ports] in [rule["ports"] for rule in rules if "to" not in rule]
+
+
+def test_a_collector_without_a_port_is_refused() -> None:
+    with pytest.raises(lint.LintError, match="name the port"):
+        lint.rendered("small", "tracing.otlp=http://collector/v1/traces")
+
+
+def test_without_a_collector_nobody_traces() -> None:
+    without = lint.rendered("small", "tracing.otlp=")
+    assert "fieldstream-tracer" not in [m["metadata"]["name"] for m in without if m["kind"] == "Deployment"]
+
+
 def test_a_gateway_cannot_be_called_as_a_program() -> None:
     with pytest.raises(lint.LintError, match="loader is the name of a program"):
         lint.rendered("small", "gateways={loader}")
@@ -202,7 +295,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["loader", "alerter", "jobs", "assets", "api", "console", "setup", "tools", *JOBS])
+@pytest.fixture(params=["loader", "alerter", "tracer", "jobs", "assets", "api", "console", "setup", "tools", *JOBS])
 def mounted(
     request: pytest.FixtureRequest, chart: Manifests, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, Settings]:
@@ -243,6 +336,8 @@ def test_a_program_finds_its_certificate_and_its_keys_where_its_settings_say(mou
         "dead-letters.key": settings.letter_key_file,
         "signing.key": settings.signing_key_file,
         "api-tokens.toml": settings.api_tokens_file,
+        "link.key": settings.link_key_file,
+        "notify.toml": settings.notify_file,
     }
     named += [str(path) for key, path in keys.items() if name in guard.HOLDERS[key]]
     assert [path for path in named if not Path(path).is_file()] == []

@@ -107,6 +107,24 @@ def test_the_programs_ask_services_that_are_there_and_have_certificates_of_these
         assert any(fnmatch(str(url.hostname), name) for name in names), address
 
 
+def test_links_in_messages_are_those_that_people_reach_and_programs_ask_each_other_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [f"links.{name}=https://{name}.plant" for name in ("console", "api", "grafana")]
+    data = of_kind(lint.rendered("small", *given), "ConfigMap", "-settings")["data"]
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", "secret")
+    monkeypatch.setenv("REGISTRY_PASSWORD", "secret")
+    found = {}
+    for name in ("alerter", "api", "console", "tools"):
+        (tmp_path / name).write_text(data[f"{name}.toml"])
+        settings = load_settings(tmp_path / name)
+        found[name] = settings.console, settings.api, settings.grafana
+    assert found["alerter"] == ("https://console.plant", "https://api.plant", "https://grafana.plant")
+    assert found["console"] == ("https://console.plant", "https://fieldstream-api:8000", "https://grafana.plant")
+    assert found["api"][:2] == ("https://console.plant", "https://fieldstream-api:8000")
+    assert found["tools"][:2] == ("https://fieldstream-console:8080", "https://fieldstream-api:8000")
+
+
 def test_a_dead_broker_is_missed_as_soon_as_in_the_scaled_stack(small: list[dict[str, Any]]) -> None:
     assert of_kind(small, "Kafka")["spec"]["kafka"]["config"].items() >= MISSED_SOON.items()
 

@@ -1,12 +1,15 @@
 """Readings of a fleet whose devices each have a certificate, through every encrypted link, counted in ClickHouse."""
 
 import json
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import paho.mqtt.client as mqtt
 from fieldstream_central.pki import authority
 from local import secure
+from local.layout import VENV
+from local.programs import ours
 from paho.mqtt.enums import CallbackAPIVersion
 
 from secure.tries import Plant, query
@@ -49,6 +52,18 @@ def test_every_reading_of_the_fleet_is_stored_once(plant: Plant) -> None:
     while (found := {device: stored(plant, device) for device in DEVICES}) != expected:
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
+
+
+def test_whoever_traces_finds_a_reading_in_every_place_with_no_more_rights_than_that(plant: Plant) -> None:
+    device = DEVICES[0]
+    ts = int(query(plant, "grafana", f"SELECT toUnixTimestamp64Milli(min(ts)) FROM fieldstream.readings "
+                                     f"WHERE device_id = '{device}'"))  # fmt: skip
+    environment = ours(plant.layout, "tracer")
+    command = [str(VENV / "bin/fieldstream"), "trace", device, "level", str(ts), "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [hop["place"] for hop in json.loads(done.stdout) if hop["found"]]
+    assert found[:3] == ["readings.raw", "readings.clean", "ClickHouse"]
 
 
 def test_no_secret_of_the_stack_is_in_a_log(plant: Plant) -> None:

@@ -114,11 +114,15 @@ def test(receiver: Annotated[str, typer.Option(help="whom; default: who is told 
 @app.command("alertmanager-config")
 def alertmanager_configuration(
     alerter: Annotated[str, typer.Option(help="address of the alerter, as Alertmanager sees it")] = "",
+    certificates: Annotated[
+        str, typer.Option(help="folder of Alertmanager's tls.crt, tls.key and ca.crt, as it sees it")
+    ] = "",
 ) -> None:
     """Print Alertmanager's configuration file for the receivers and the escalation of the settings."""
     settings = load_settings()
     where = alerter or f"http://127.0.0.1:{settings.alerter_metrics_port}"
-    typer.echo(yaml.safe_dump(alertmanager_config(load_notify(settings.notify_file), where), sort_keys=False), nl=False)
+    config = alertmanager_config(load_notify(settings.notify_file), where, certificates)
+    typer.echo(yaml.safe_dump(config, sort_keys=False), nl=False)
 
 
 @app.command()

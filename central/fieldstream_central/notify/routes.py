@@ -10,15 +10,20 @@ WATCHDOG = "FieldstreamWatchdog"
 HEARTBEAT_EVERY = "30s"
 
 
-def alertmanager_config(config: NotifyConfig, alerter: str) -> dict[str, Any]:
-    """Alertmanager's configuration file. `alerter`: where the alerter listens, as Alertmanager sees it.
+def alertmanager_config(config: NotifyConfig, alerter: str, certificates: str = "") -> dict[str, Any]:
+    """Alertmanager's configuration file. `alerter`: where the alerter listens, as Alertmanager sees it, and so does
+    `certificates` name a folder with tls.crt, tls.key and ca.crt, by which it reaches an alerter at https://.
 
     A group is an incident: its alerts differ in severity alone. What nobody acknowledged is repeated; the rest is
     silent, because the alerter keeps a silence for it.
     """
 
     def hook(name: str) -> dict[str, Any]:
-        return {"name": name, "webhook_configs": [{"url": f"{alerter}/notify/{name}", "send_resolved": True}]}
+        made: dict[str, Any] = {"url": f"{alerter}/notify/{name}", "send_resolved": True}
+        if certificates:
+            files = {"ca_file": "ca.crt", "cert_file": "tls.crt", "key_file": "tls.key"}
+            made["http_config"] = {"tls_config": {key: f"{certificates}/{file}" for key, file in files.items()}}
+        return {"name": name, "webhook_configs": [made]}
 
     later = list(dict.fromkeys(step.receiver for step in config.escalation))
     return {

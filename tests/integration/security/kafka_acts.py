@@ -26,6 +26,7 @@ FORBIDDEN = [
     ("alerter", "maintenance"),
     ("setup", "readings.raw"),
     ("jobs", "windows"),
+    ("tracer", "readings.clean"),
     ("stranger", "readings.raw"),
 ]
 ALLOWED = {
@@ -48,6 +49,7 @@ FORBIDDEN_READS = [
     ("detect", "readings.raw", "fieldstream-detect"),
     ("pipeline", "alarms", "fieldstream-pipeline"),
     ("scaler", "readings.clean", "fieldstream-loader"),
+    ("tracer", "readings.clean", "fieldstream-loader"),
     ("stranger", "anomalies", "fieldstream-alerter"),
 ]
 ALLOWED_READS = [

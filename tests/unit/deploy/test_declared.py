@@ -1,10 +1,11 @@
 """What the deployments say is what is declared once."""
 
+import re
 from typing import Any
 
 import pytest
 import yaml
-from declared import compose, write
+from declared import compose, metrics, reference, write
 from declared.tiers import TIERS, Tier
 from fieldstream_central.settings import SettingsError, load_settings
 from fieldstream_edge.config import parse
@@ -14,6 +15,23 @@ from local.layout import DEFAULT_PORTS, ROOT
 @pytest.mark.parametrize(("path", "text"), write.files().items())
 def test_what_is_made_from_the_declarations_is_up_to_date(path: str, text: str) -> None:
     assert (ROOT / path).read_text() == text, "run `PYTHONPATH=deploy .venv/bin/python -m declared.write`"
+
+
+def test_a_setting_of_which_nothing_is_said_is_refused() -> None:
+    assert reference.meanings("    # it is\n    a: int = 1\n    b: str = ''  # so\n") == {"a": "it is", "b": "so"}
+    with pytest.raises(ValueError, match="setting b"):
+        reference.meanings("    a: int = 1  # known\n    b: int = 2\n")
+
+
+def test_the_page_of_metrics_has_every_metric_of_the_code() -> None:
+    """Each module that makes one is named in PROGRAMS; what the code makes by hand is the page's own affair."""
+    code = ROOT / "central/fieldstream_central"
+    makers = {
+        ".".join(file.relative_to(code).with_suffix("").parts)
+        for file in code.rglob("*.py")
+        if re.search(r"^\w+ = (Counter|Gauge|Histogram|Summary)\(", file.read_text(), re.MULTILINE)
+    }
+    assert makers == {name for modules in metrics.PROGRAMS.values() for name in modules}
 
 
 def test_a_tier_has_twice_the_cores_that_its_rate_needs() -> None:

@@ -44,13 +44,15 @@ capabilities: {drop: [ALL]}
 
 {{- /* What each pod of ours has, and nothing else. `serves`: names in its certificate; `kafka`: a KafkaUser with its rights;
      `clickhouse`: a user with its grants; `registry`: a role there; `keys`: files of existingSecret; `pseudonyms`: the key of
-     pseudonyms; `flink`: the certificate of the Flink clusters; `as`: the component whose certificate and users it has. */}}
+     pseudonyms; `notify`: whom to tell; `flink`: the certificate of the Flink clusters; `as`: the component whose
+     certificate and users it has. */}}
 {{- define "components" -}}
 loader: {serves: true, kafka: true, clickhouse: true, registry: reader, keys: [dead-letters.pub], pseudonyms: true}
-alerter: {serves: true, kafka: true, clickhouse: true, registry: reader}
+alerter: {serves: true, kafka: true, clickhouse: true, registry: reader, keys: [link.key], notify: true}
+tracer: {serves: true, kafka: true, clickhouse: true, registry: reader}
 jobs: {serves: true, kafka: true, flink: true}
 assets: {serves: true, kafka: true, registry: reader, keys: [dead-letters.pub]}
-api: {serves: true, kafka: true, clickhouse: true, registry: reader, keys: [dead-letters.key, api-tokens.toml], pseudonyms: true}
+api: {serves: true, kafka: true, clickhouse: true, registry: reader, keys: [dead-letters.key, api-tokens.toml, link.key], pseudonyms: true}
 console: {serves: true, clickhouse: true, keys: [dead-letters.key, api-tokens.toml], pseudonyms: true}
 setup: {kafka: true, clickhouse: true, registry: writer}
 tools: {as: setup, kafka: true, clickhouse: true, registry: writer, keys: [dead-letters.key, signing.key], pseudonyms: true}
@@ -122,6 +124,15 @@ detect: {kafka: true, registry: reader, flink: true}
       - secret:
           name: {{ required "pseudonymSecret: name the Secret with pseudonym.key" .root.Values.pseudonymSecret }}
           items: [{key: pseudonym.key, path: keys/pseudonym.key}]
+      {{- end }}
+      {{- if $has.notify }}
+      - secret:
+          name: {{ required "notify.secret: name the Secret with notify.toml, or nobody is told of an alarm" .root.Values.notify.secret }}
+          items: [{key: notify.toml, path: notify/notify.toml}]
+      - secret:
+          name: {{ .root.Values.notify.secret }}
+          items: [{key: smtp-password, path: notify/smtp-password}]
+          optional: true
       {{- end }}
 - name: work
   emptyDir: {sizeLimit: 1Gi}
