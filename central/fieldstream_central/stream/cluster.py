@@ -14,7 +14,7 @@ from fieldstream_schemas.topics import ANOMALIES, DEAD_LETTERS, READINGS_CLEAN, 
 from fieldstream_central.certificate import client_context
 from fieldstream_central.kafka_access import of_job
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.checkpoints import folder_uri
+from fieldstream_central.stream.checkpoints import folder_uri, savepoints_uri
 
 WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
 
@@ -82,7 +82,9 @@ def job_configuration(
         configuration |= _submission(settings, name)
     if restore_from:
         configuration["execution.state-recovery.path"] = restore_from
-        configuration["execution.state-recovery.claim-mode"] = "CLAIM"
+        # What Flink claims it deletes once newer ones stand. A savepoint is the way back from an upgrade: it stays.
+        savepoint = restore_from.startswith(savepoints_uri(settings, name))
+        configuration["execution.state-recovery.claim-mode"] = "NO_CLAIM" if savepoint else "CLAIM"
     return configuration | (more or {})
 
 

@@ -47,16 +47,40 @@ def stop(settings: Settings, name: str) -> str:
         raise
 
 
-def deploy(settings: Settings, name: str) -> None:
-    """Lets the keeper start the job and waits until it runs. Raises JobError."""
+def deploy(settings: Settings, name: str, savepoint: str | None = None) -> None:
+    """Lets the keeper start the job and waits until it runs. Raises JobError.
+
+    From a savepoint, if one is given, in place of a job that runs or tries to: the way back from an upgrade when the
+    version before cannot read what the new one has made of the state. What was read since then is read once more.
+    """
     require_known(name)
-    checkpoints.release(settings, name)
     cluster = Cluster(settings)
+    if savepoint:
+        _put_back(settings, cluster, name, savepoint)
+    checkpoints.release(settings, name)
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):
         if time.monotonic() > deadline:
             raise JobError(f"{name} did not run within {START_TIMEOUT_S:.0f} s. See the log of `fieldstream jobs run`.")
         time.sleep(0.5)
+
+
+def _put_back(settings: Settings, cluster: Cluster, name: str, savepoint: str) -> None:
+    """Ends the job as it is and chooses the savepoint for its next start."""
+    try:
+        if not checkpoints.is_complete(savepoint):
+            raise JobError(f"no whole savepoint lies at {savepoint}. Nothing was stopped.")
+    except ValueError as error:
+        raise JobError(f"{savepoint} is no URI of a savepoint: {error}. Nothing was stopped.") from error
+    checkpoints.hold(settings, name)
+    for job_id in cluster.alive(name):
+        cluster.cancel(job_id)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while cluster.alive(name):
+        if time.monotonic() > deadline:
+            raise JobError(f"{name} did not end within {START_TIMEOUT_S:.0f} s. It is held; try once more.")
+        time.sleep(0.5)
+    checkpoints.choose(settings, name, savepoint)
 
 
 def upgrade(settings: Settings, name: str) -> str:
