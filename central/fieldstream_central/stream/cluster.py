@@ -14,7 +14,7 @@ from fieldstream_schemas.topics import ANOMALIES, DEAD_LETTERS, READINGS_CLEAN, 
 from fieldstream_central.certificate import client_context
 from fieldstream_central.kafka_access import of_job
 from fieldstream_central.settings import Settings
-from fieldstream_central.stream.checkpoints import folder_uri, savepoints_uri
+from fieldstream_central.stream.checkpoints import folder_uri
 
 WRITTEN = (READINGS_CLEAN, WINDOWS, ANOMALIES, DEAD_LETTERS)
 
@@ -83,7 +83,7 @@ def job_configuration(
     if restore_from:
         configuration["execution.state-recovery.path"] = restore_from
         # What Flink claims it deletes once newer ones stand. A savepoint is the way back from an upgrade: it stays.
-        savepoint = restore_from.startswith(savepoints_uri(settings, name))
+        savepoint = f"/{name}/savepoints/" in restore_from
         configuration["execution.state-recovery.claim-mode"] = "NO_CLAIM" if savepoint else "CLAIM"
     return configuration | (more or {})
 
