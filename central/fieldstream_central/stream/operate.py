@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from fieldstream_central.stream import checkpoints
 from fieldstream_central.stream.cluster import Cluster, JobError
 from fieldstream_central.stream.job_metrics import JOBS
 from fieldstream_central.stream.rehearsal import rehearse
+from fieldstream_central.stream.submit import PLANNED
 
 START_TIMEOUT_S = 300.0
 
@@ -58,6 +60,10 @@ def deploy(settings: Settings, name: str, savepoint: str | None = None) -> None:
     if savepoint:
         _put_back(settings, cluster, name, savepoint)
     checkpoints.release(settings, name)
+    _wait_until_it_runs(cluster, name)
+
+
+def _wait_until_it_runs(cluster: Cluster, name: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):
         if time.monotonic() > deadline:
@@ -89,14 +95,32 @@ def upgrade(settings: Settings, name: str) -> str:
     The new version's plan is made and rehearsed on the running one's state first: what does not fit is refused before
     anything stops. Raises JobError.
     """
-    job_id = running_id(Cluster(settings), name)
-    command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--plan-only"]
-    planned = subprocess.run(command, capture_output=True, text=True, check=False)
-    if planned.returncode:
-        raise JobError(f"the new version of {name} cannot be planned, nothing was stopped:\n{planned.stderr[-3000:]}")
-    rehearse(settings, name, job_id)
-    savepoint = stop(settings, name)
-    deploy(settings, name)
+    cluster = Cluster(settings)
+    job_id = running_id(cluster, name)
+    command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--when-told"]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as submitting,
+    ):
+        try:
+            if not any(line.strip() == PLANNED for line in submitting.stdout or ()):
+                errors.seek(0)
+                said = errors.read()[-3000:]
+                raise JobError(f"the new version of {name} cannot be planned, nothing was stopped:\n{said}")
+            rehearse(settings, name, job_id)
+            savepoint = stop(settings, name)
+            submitting.communicate(f"{savepoint}\n")
+        finally:
+            submitting.kill()
+    if submitting.returncode:  # the keeper tries again, and says why it fails
+        deploy(settings, name)
+        return savepoint
+    try:
+        _wait_until_it_runs(cluster, name)
+    finally:
+        checkpoints.release(settings, name)
     return savepoint
 
 
