@@ -250,11 +250,16 @@ def jobs_status(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
 
 
 @jobs.command("deploy")
-def deploy_job(job: JobName) -> None:
+def deploy_job(
+    job: JobName,
+    savepoint: Annotated[
+        str | None, typer.Option("--from", help="URI of a savepoint to go back to, also when the job runs.")
+    ] = None,
+) -> None:
     """Let a stopped job run again, from its newest savepoint or checkpoint; returns when it runs."""
     from fieldstream_central.stream.operate import deploy
 
-    deploy(load_settings(), job)
+    deploy(load_settings(), job, savepoint)
 
 
 @jobs.command("stop")

@@ -63,6 +63,7 @@ DRILLS = [
     Drill("upgrade", "both jobs upgraded in mid-stream", versions.upgrade, storm=True, calm=True),
     Drill("upgrade-changed", "upgrade to one with one more column", versions.upgrade_to_one_more_column, calm=True),
     Drill("upgrade-refused", "upgrade that does not fit the state", versions.upgrade_that_does_not_fit, calm=True),
+    Drill("put-back", "back to the savepoints before an upgrade", versions.put_back, calm=True),
     Drill("migration", "the store's largest table made anew", versions.migration, alone={}),
     Drill("poison", "records nobody can read, 10 MB", records.poison, storm=True, calm=True),
     Drill("dead-letters", "dead letters replayed twice", letters.replayed, calm=True),

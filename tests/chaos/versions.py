@@ -4,7 +4,9 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from fieldstream_central.stream.cluster import Cluster
@@ -15,6 +17,7 @@ from chaos.harm import DrillError
 from chaos.world import World
 
 PACKAGE = "fieldstream_central"
+NEW_VERSION_S = 15  # longer than a window, and than checkpoints need to make the savepoint an old one
 # One more column passes through deduplication: the plan changes, the state does not.
 ONE_MORE_COLUMN = {
     "stream/pipeline.sql": (
@@ -24,6 +27,13 @@ ONE_MORE_COLUMN = {
 }
 # The open windows are looked for under another name: going on would forget them.
 ANOTHER_UID = {"stream/pipeline.sql": ("uid => 'windows'", "uid => 'windows-renamed'")}
+# It goes on all the same, without the open windows; then this version finds no state under the name that it knows.
+FORGETFUL = ANOTHER_UID | {
+    "stream/cluster.py": (
+        '"execution.checkpointing.incremental": "true",',
+        '"execution.checkpointing.incremental": "true", "execution.state-recovery.ignore-unclaimed-state": "true",',
+    )
+}
 # A migration as they are written (docs/store.md): the largest table made anew with one more column, in mid-stream.
 MORE_IN_THE_STORE = """\
 CREATE TABLE IF NOT EXISTS fieldstream.readings_next AS fieldstream.readings_data;
@@ -78,25 +88,29 @@ def changed_copy(folder: Path, changes: Mapping[str, tuple[str, str]]) -> Path:
 def upgrade(world: World, _chance: random.Random) -> None:
     """Both jobs replaced in mid-stream, with a savepoint each."""
     for job in ("pipeline", "detect"):
-        done = jobs_upgrade(world, ROOT / "central", job)
-        if done.returncode:
-            raise DrillError(f"the upgrade of {job} ended with {done.returncode}: {done.stderr[-2000:]}")
+        upgraded(world, ROOT / "central", job)
 
 
 def upgrade_to_one_more_column(world: World, _chance: random.Random) -> None:
     """The new version is rehearsed, and then runs, from the old one's state."""
     code = changed_copy(world.drill_folder / "code", ONE_MORE_COLUMN)
-    before = Cluster(world.settings).running("pipeline")
-    world.supervisor.stop("jobs")
-    keeper = subprocess.Popen(command("jobs", "run"), env=environment(world, code))
-    try:
-        done = jobs_upgrade(world, code)
-    finally:
-        keeper.kill()
-        keeper.wait()
-        world.supervisor.start("jobs")
-    if done.returncode or Cluster(world.settings).running("pipeline") in (before, None):
-        raise DrillError(f"the upgrade ended with {done.returncode}: {done.stderr[-2000:]}")
+    with kept_by(world, code):
+        upgraded(world, code, "pipeline")
+
+
+def put_back(world: World, _chance: random.Random) -> None:
+    """A version has run that lost windows and left state that this one cannot read: both jobs go back."""
+    code = changed_copy(world.drill_folder / "code", FORGETFUL)
+    with kept_by(world, code):
+        savepoints = {job: upgraded(world, code, job) for job in ("pipeline", "detect")}
+        time.sleep(NEW_VERSION_S)
+    refused = jobs_upgrade(world, ROOT / "central")
+    if refused.returncode == 0 or "--from SAVEPOINT" not in refused.stderr:
+        raise DrillError(f"the way back ended with {refused.returncode}: {refused.stderr[-2000:]}")
+    for job, savepoint in savepoints.items():
+        done = centre(world, ROOT / "central", "jobs", "deploy", job, "--from", savepoint)
+        if done.returncode or f"submitting {job} from {savepoint}" not in (world.layout.logs / "jobs.log").read_text():
+            raise DrillError(f"{job} was not put back, {done.returncode}: {done.stderr[-2000:]}")
 
 
 def upgrade_that_does_not_fit(world: World, _chance: random.Random) -> None:
@@ -114,20 +128,43 @@ def migration(world: World, _chance: random.Random) -> None:
     """The store gets the schema of a newer version, while the loader writes and the repair reads."""
     code = changed_copy(world.drill_folder / "code", {})
     (code / PACKAGE / "store/schema/9000_shift.sql").write_text(MORE_IN_THE_STORE)
-    done = subprocess.run(
-        command("store", "migrate"), env=environment(world, code), capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+    done = centre(world, code, "store", "migrate")
     if done.returncode or not world.store.query("SELECT 1 FROM fieldstream.readings_data WHERE shift = 'early'"):
         raise DrillError(f"the migration ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
+@contextmanager
+def kept_by(world: World, code: Path) -> Iterator[None]:
+    """The keeper of the version in `code` in place of the stack's own."""
+    world.supervisor.stop("jobs")
+    keeper = subprocess.Popen(command("jobs", "run"), env=environment(world, code))
+    try:
+        yield
+    finally:
+        keeper.kill()
+        keeper.wait()
+        world.supervisor.start("jobs")
+
+
+def upgraded(world: World, code: Path, job: str) -> str:
+    """The savepoint from which the version in `code` went on. Raises DrillError if it did not."""
+    before = Cluster(world.settings).running(job)
+    done = jobs_upgrade(world, code, job)
+    if done.returncode or Cluster(world.settings).running(job) in (before, None):
+        raise DrillError(f"the upgrade of {job} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout.split()[-1]
+
+
 def jobs_upgrade(world: World, code: Path, job: str = "pipeline") -> "subprocess.CompletedProcess[str]":
     """`fieldstream jobs upgrade`, as the version in `code` runs it."""
+    return centre(world, code, "jobs", "upgrade", job)
+
+
+def centre(world: World, code: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A command of the centre, as the version in `code` runs it."""
     return subprocess.run(
-        command("jobs", "upgrade", job), env=environment(world, code), capture_output=True, text=True,
-        timeout=900, check=False,
-    )  # fmt: skip
+        command(*arguments), env=environment(world, code), capture_output=True, text=True, timeout=900, check=False
+    )
 
 
 def command(*arguments: str) -> list[str]:

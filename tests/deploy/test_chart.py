@@ -34,6 +34,14 @@ def test_every_tier_passes(tier: str) -> None:
     lint.check(lint.rendered(tier), {})
 
 
+def test_a_job_can_be_put_back_to_a_savepoint() -> None:
+    manifests = lint.rendered("small", "flink.startFrom.pipeline=s3://bucket/before")
+    job = of_kind(manifests, "FlinkDeployment", "-pipeline")["spec"]["job"]
+    assert job["initialSavepointPath"] == "s3://bucket/before"
+    assert isinstance(job["savepointRedeployNonce"], int)  # the operator looks at the path only when this changes
+    assert "initialSavepointPath" not in of_kind(manifests, "FlinkDeployment", "-detect")["spec"]["job"]
+
+
 def unknown_field(manifests: list[dict[str, Any]]) -> None:
     of_kind(manifests, "Deployment", "-loader")["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
 

@@ -21,7 +21,11 @@ CLI = """\
 import os
 from fieldstream_central.cli import main
 from local import layout, programs
-os.environ |= programs.ours(layout.Layout.from_environment(), "setup")
+here = layout.Layout.from_environment()
+try:
+    os.environ |= programs.ours(here, "setup")
+except TypeError:  # before each program had settings of its own
+    os.environ |= programs.ours(here)
 main()
 """
 

@@ -43,9 +43,28 @@ def release(settings: Settings, name: str) -> None:
         store.delete_file(path)
 
 
+def is_complete(uri: str) -> bool:
+    """Whether a whole checkpoint or savepoint lies there. Raises ValueError for what is no URI."""
+    store, path = fs.FileSystem.from_uri(uri)
+    return bool(store.get_file_info(f"{path.rstrip('/')}/_metadata").size)
+
+
+def choose(settings: Settings, name: str, uri: str) -> None:
+    """Lets the job go on from there at its next start, though others are newer. Call it while the job is stopped."""
+    store, path = fs.FileSystem.from_uri(_chosen_uri(settings, name))
+    with store.open_output_stream(path) as file:
+        file.write(uri.encode())
+
+
 def latest(settings: Settings, name: str) -> str | None:
-    """Newest complete checkpoint or savepoint of the job, as a URI; None if there is none."""
+    """What the job goes on from, as a URI: its newest complete checkpoint or savepoint, or the one that was chosen, as
+    long as none is newer than the choice; None if there is none."""
     newest = _newest_metadata(settings, name)
+    store, path = fs.FileSystem.from_uri(_chosen_uri(settings, name))
+    chosen = store.get_file_info(path)
+    if chosen.type == fs.FileType.File and (newest is None or chosen.mtime_ns >= newest.mtime_ns):
+        with store.open_input_stream(path) as file:
+            return str(file.read().decode())
     if newest is None:
         return None
     made = newest.path.rpartition("/")[0]
@@ -66,6 +85,10 @@ def delete(uri: str) -> None:
 
 def _hold_uri(settings: Settings, name: str) -> str:
     return f"{folder_uri(settings, name)}/hold"
+
+
+def _chosen_uri(settings: Settings, name: str) -> str:
+    return f"{folder_uri(settings, name)}/chosen"
 
 
 def _newest_metadata(settings: Settings, name: str) -> fs.FileInfo | None:

@@ -81,9 +81,15 @@ def job_configuration(
     if not settings.own_clusters:
         configuration |= _submission(settings, name)
     if restore_from:
-        configuration["execution.state-recovery.path"] = restore_from
-        configuration["execution.state-recovery.claim-mode"] = "CLAIM"
+        configuration |= restoring(name, restore_from)
     return configuration | (more or {})
+
+
+def restoring(name: str, uri: str) -> dict[str, str]:
+    """Flink settings that let a job go on from a checkpoint or savepoint."""
+    # What Flink claims it deletes once newer ones stand. A savepoint is the way back from an upgrade: it stays.
+    claim = "NO_CLAIM" if f"/{name}/savepoints/" in uri else "CLAIM"
+    return {"execution.state-recovery.path": uri, "execution.state-recovery.claim-mode": claim}
 
 
 def _submission(settings: Settings, name: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from fieldstream_central.stream import checkpoints
 from fieldstream_central.stream.cluster import Cluster, JobError
 from fieldstream_central.stream.job_metrics import JOBS
 from fieldstream_central.stream.rehearsal import rehearse
+from fieldstream_central.stream.submit import PLANNED
 
 START_TIMEOUT_S = 300.0
 
@@ -47,16 +49,44 @@ def stop(settings: Settings, name: str) -> str:
         raise
 
 
-def deploy(settings: Settings, name: str) -> None:
-    """Lets the keeper start the job and waits until it runs. Raises JobError."""
+def deploy(settings: Settings, name: str, savepoint: str | None = None) -> None:
+    """Lets the keeper start the job and waits until it runs. Raises JobError.
+
+    From a savepoint, if one is given, in place of a job that runs or tries to: the way back from an upgrade when the
+    version before cannot read what the new one has made of the state. What was read since then is read once more.
+    """
     require_known(name)
-    checkpoints.release(settings, name)
     cluster = Cluster(settings)
+    if savepoint:
+        _put_back(settings, cluster, name, savepoint)
+    checkpoints.release(settings, name)
+    _wait_until_it_runs(cluster, name)
+
+
+def _wait_until_it_runs(cluster: Cluster, name: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):
         if time.monotonic() > deadline:
             raise JobError(f"{name} did not run within {START_TIMEOUT_S:.0f} s. See the log of `fieldstream jobs run`.")
         time.sleep(0.5)
+
+
+def _put_back(settings: Settings, cluster: Cluster, name: str, savepoint: str) -> None:
+    """Ends the job as it is and chooses the savepoint for its next start."""
+    try:
+        if not checkpoints.is_complete(savepoint):
+            raise JobError(f"no whole savepoint lies at {savepoint}. Nothing was stopped.")
+    except ValueError as error:
+        raise JobError(f"{savepoint} is no URI of a savepoint: {error}. Nothing was stopped.") from error
+    checkpoints.hold(settings, name)
+    for job_id in cluster.alive(name):
+        cluster.cancel(job_id)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while cluster.alive(name):
+        if time.monotonic() > deadline:
+            raise JobError(f"{name} did not end within {START_TIMEOUT_S:.0f} s. It is held; try once more.")
+        time.sleep(0.5)
+    checkpoints.choose(settings, name, savepoint)
 
 
 def upgrade(settings: Settings, name: str) -> str:
@@ -65,14 +95,32 @@ def upgrade(settings: Settings, name: str) -> str:
     The new version's plan is made and rehearsed on the running one's state first: what does not fit is refused before
     anything stops. Raises JobError.
     """
-    job_id = running_id(Cluster(settings), name)
-    command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--plan-only"]
-    planned = subprocess.run(command, capture_output=True, text=True, check=False)
-    if planned.returncode:
-        raise JobError(f"the new version of {name} cannot be planned, nothing was stopped:\n{planned.stderr[-3000:]}")
-    rehearse(settings, name, job_id)
-    savepoint = stop(settings, name)
-    deploy(settings, name)
+    cluster = Cluster(settings)
+    job_id = running_id(cluster, name)
+    command = [sys.executable, "-m", "fieldstream_central.stream.submit", name, "--when-told"]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as submitting,
+    ):
+        try:
+            if not any(line.strip() == PLANNED for line in submitting.stdout or ()):
+                errors.seek(0)
+                said = errors.read()[-3000:]
+                raise JobError(f"the new version of {name} cannot be planned, nothing was stopped:\n{said}")
+            rehearse(settings, name, job_id)
+            savepoint = stop(settings, name)
+            submitting.communicate(f"{savepoint}\n")
+        finally:
+            submitting.kill()
+    if submitting.returncode:  # the keeper tries again, and says why it fails
+        deploy(settings, name)
+        return savepoint
+    try:
+        _wait_until_it_runs(cluster, name)
+    finally:
+        checkpoints.release(settings, name)
     return savepoint
 
 

@@ -98,6 +98,7 @@ def _refused(name: str, trace: str) -> JobError:
     return JobError(
         f"the new version of {name} cannot go on from the running one's state. Nothing was stopped. "
         f"Flink says:\n  {said}\n"
-        "Keep operators' uid and the types of their state, or let the job begin anew: "
+        "Keep operators' uid and the types of their state. If it is an older version, go back to what it has made: "
+        f"`fieldstream jobs deploy {name} --from SAVEPOINT`, the one that `jobs upgrade` printed. Or begin anew: "
         f"`fieldstream jobs stop {name}`, remove its checkpoints, `fieldstream jobs deploy {name}`."
     )
