@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from fieldstream_central.stream import checkpoints
 from fieldstream_central.stream.cluster import Cluster
 from local.layout import ROOT, VENV
 from local.programs import ours
@@ -111,6 +112,9 @@ def put_back(world: World, _chance: random.Random) -> None:
         done = centre(world, ROOT / "central", "jobs", "deploy", job, "--from", savepoint)
         if done.returncode or f"submitting {job} from {savepoint}" not in (world.layout.logs / "jobs.log").read_text():
             raise DrillError(f"{job} was not put back, {done.returncode}: {done.stderr[-2000:]}")
+    time.sleep(NEW_VERSION_S)
+    if gone := [savepoint for savepoint in savepoints.values() if not checkpoints.is_complete(savepoint)]:
+        raise DrillError(f"Flink has deleted {gone}")
 
 
 def upgrade_that_does_not_fit(world: World, _chance: random.Random) -> None:
