@@ -20,7 +20,7 @@ MATURE_MS = 24 * 3_600_000  # until then thresholds are wider: half of the daily
 YOUNG_FACTOR = 1.0
 HESITATE_MS = 8 * 3_600_000
 TRIAL_MS = 20 * 60_000
-PASSING_BLOCKS, PASSING_VOTES = 6.0, 1.0
+PASSING_BLOCKS, PASSING_VOTES, PASSING_RATIO = 6.0, 1.0, 1.5
 EVIDENCE, MOST_VOTE, MOST_LEFT = 0.15, 0.5, 100.0
 TELLING_SCALES = 2.0  # by how much both must differ at a mate for its word to count
 BLIP_MS = 3 * 3_600_000
@@ -34,7 +34,7 @@ OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
 SURE_RATIO = 1.4
 # What a suspicion on which the mates say nothing must have grown to; the means that trail a jump, to less.
-CONFIRMED_RATIO, TRAILING_RATIO = 1.0, 0.75
+CONFIRMED_RATIO, TRAILING_RATIO = 1.2, 0.75
 STEPS = ("mate-shift", "level-shift")
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
 # Factors on thresholds: statistics are many, and residuals never quite as learned. Where mates can be heard, a trial
@@ -329,7 +329,7 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         test.blip()
         _let_go(model, member)
         # That it was a fault is as sure as its return is sudden: chance and the plant come back step by step.
-        sure = suspicion.ratio >= SURE_RATIO or back > float(block.thresholds[0, member])
+        sure = suspicion.ratio >= PASSING_RATIO or back > float(block.thresholds[0, member])
         heard = test.trial_votes >= PASSING_VOTES or (sure and test.trial_votes > -0.5)
         # The value came back at once: it was a passing fault. The prediction came after it: it was the plant.
         if sudden and (lasted >= PASSING_BLOCKS or suspicion.kind not in STEPS) and heard:

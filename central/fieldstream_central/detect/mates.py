@@ -335,6 +335,7 @@ class MateModel:
             ]
         if self.ready:
             numbers += [*self.weights.ravel()]
+        numbers += [getattr(test, name) for test in self.tests for name in test.LATER]
         return pack(numbers, {"members": self.members, "started": started, "ready": self.ready, "warm": self._warm})
 
     @classmethod
@@ -376,3 +377,6 @@ class MateModel:
             self.echoes.restore(numbers)
         if rest["ready"]:
             self.weights = take(count * size).reshape(count, size)
+        for test in self.tests:
+            for name in test.LATER:
+                setattr(test, name, next(numbers, 0.0))

@@ -22,6 +22,7 @@ STIR, STIR_KEEP = 1 / 12, 0.95
 GAIN_ERROR, LAG_FACTOR = 0.3, 2.0  # a jump is also off by what the model errs in the lags, at first
 RAW_MOST = 4.0  # residual scales that one sensor may tell like assets
 SHARE_PRIOR, SHARE_BLOCKS, SHARE_MOST, SHARE_KEEP = 0.8, 60.0, 1.5, 1.0 - 1.0 / 1440.0
+RISE, RISE_BLOCKS, FALL_BLOCKS = 1.3, 2000.0, 100.0
 FLOOR_NOISES = 3.0  # noises of a reading below which nothing is a finding, however rare
 
 
@@ -48,7 +49,8 @@ class MemberTests(State):
         *("looks", "jump_peak", "short_peak", "long_peak"),
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
-    __slots__ = (*FIELDS, *PARTS)
+    LATER = ("short_usual", "long_usual")  # packed last: absent from what earlier programs wrote in this layout
+    __slots__ = (*FIELDS, *PARTS, *LATER)
 
     def __init__(self) -> None:
         self.scale = self.seen = 0.0
@@ -68,6 +70,7 @@ class MemberTests(State):
         self.told_at = -1.0
         # Sums of what remained times what remained to like assets, and of the latter squared.
         self.left_moment = self.left_square = 0.0
+        self.short_usual = self.long_usual = 0.0  # thresholds of late; 0: not known yet
         self.looks = self.jump_peak = self.short_peak = self.long_peak = 0.0  # since the last look
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
         self.long_tail, self.spike_tail = Tail(LONG_PRIOR_SHAPE), Tail(PRIOR_SHAPE)
@@ -137,8 +140,8 @@ class MemberTests(State):
             floor = max(floor, self.habit)
         return (
             max(self.jump_tail.threshold * self.jump_scale, floor) + LAG_FACTOR * more,
-            max(self.short_tail.threshold * self.short_scale, floor) + more,
-            max(self.long_tail.threshold * self.long_scale, floor) + more,
+            max(_held_back(self.short_tail.threshold * self.short_scale, self.short_usual), floor) + more,
+            max(_held_back(self.long_tail.threshold * self.long_scale, self.long_usual), floor) + more,
             max(self.spike_tail.threshold * self.spike_scale, floor) + more,
         )
 
@@ -182,6 +185,9 @@ class MemberTests(State):
         if looks % LONG_LOOK == 0.0:
             self.long_tail.learn(self.long_peak, ln_p - math.log(LONG_LOOK))
             self.long_peak, self.looks = 0.0, 0.0
+        young = seen < SCALE_MEMORY
+        self.short_usual = _usual(self.short_usual, self.short_tail.threshold * self.short_scale, young=young)
+        self.long_usual = _usual(self.long_usual, self.long_tail.threshold * self.long_scale, young=young)
 
     def fade(self) -> None:
         """A block has passed."""
@@ -198,6 +204,20 @@ class MemberTests(State):
         self.held_since = self.held_size = self.trial_left = 0.0
         self.rival = -1.0
         self.quiet = quiet_blocks
+
+
+def _held_back(threshold: float, usual: float) -> float:
+    """A threshold that rises no faster than it may: a drift that grows below notice would raise its own."""
+    return min(threshold, RISE * usual) if usual > 0.0 else threshold
+
+
+def _usual(usual: float, threshold: float, *, young: bool) -> float:
+    """Follows a threshold at once while it is young, later down within hours and up within days."""
+    if not math.isfinite(threshold):
+        return usual
+    if young or usual <= 0.0:
+        return threshold
+    return usual + (threshold - usual) / (FALL_BLOCKS if threshold < usual else RISE_BLOCKS)
 
 
 def _running(scale: float, size: float, seen: float) -> float:
