@@ -3,7 +3,7 @@
 A reading is asked for where it has passed, as `fieldstream trace` does: nothing is added to readings or to their way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -23,14 +23,13 @@ class ExportError(Exception):
     """The collector does not take the trace."""
 
 
-def export(settings: Settings, url: str, name: Name, hops: Iterable[Hop]) -> int:
+def export(settings: Settings, url: str, name: Name, hops: Sequence[Hop]) -> int:
     """Sends the hops at which the reading was found, each from the one before it on, the first from its `ts`.
 
     A reading that is not stored, or not counted in its window, makes a trace with an error. `url`: where the collector
     takes traces by HTTP, e.g. http://127.0.0.1:4318/v1/traces; at https:// it is believed as everything else of the
     centre. Returns how many hops were sent. Raises ExportError.
     """
-    hops = list(hops)
     kept = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": "fieldstream"}), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -49,9 +48,8 @@ def export(settings: Settings, url: str, name: Name, hops: Iterable[Hop]) -> int
         span.end(at * NS)
         before = at
     whole.end(max(before, name.ts) * NS)
-    exporter = OTLPSpanExporter(endpoint=url)
-    if own := files(settings):
-        exporter = OTLPSpanExporter(url, str(own.ca), str(own.key), str(own.cert))
+    own = files(settings)
+    exporter = OTLPSpanExporter(url, str(own.ca), str(own.key), str(own.cert)) if own else OTLPSpanExporter(url)
     if exporter.export(kept.get_finished_spans()) is not SpanExportResult.SUCCESS:
         raise ExportError(f"{url} does not take traces; the line above says why")
     return len(passed)

@@ -33,7 +33,7 @@ exit 0
 """
 HELM = """#!/bin/bash
 printf '%s\\0' helm "$@" >> calls; printf '\\n' >> calls
-shift; cd "$ROOT" && "$ROOT/var/tools/helm" template "$@" --kube-version 1.31 > "$OLDPWD/manifests.yaml"
+shift; cd "$ROOT" && "$REAL/helm" template "$@" --kube-version "$KUBERNETES" > "$OLDPWD/manifests.yaml"
 """
 
 
@@ -78,7 +78,8 @@ def follow(folder: Path, page: str) -> Given:
     load_notify(folder / "notify.toml")
     (folder / "smtp-password").write_text("secret")
     script = "\n".join(block for block in blocks(page) if re.search(r"^(kubectl|helm|openssl) ", block, re.MULTILINE))
-    environment = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder), "ROOT": str(ROOT)}
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(folder), "ROOT": str(ROOT),
+                   "REAL": str(lint.TOOLS), "KUBERNETES": lint.KUBERNETES}  # fmt: skip
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr

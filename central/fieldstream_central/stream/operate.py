@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,10 +65,19 @@ def deploy(settings: Settings, name: str, savepoint: str | None = None) -> None:
 
 
 def _wait_until_it_runs(cluster: Cluster, name: str) -> None:
+    def runs() -> bool:
+        job_id = cluster.running(name)
+        return job_id is not None and cluster.state(job_id) == "RUNNING"
+
+    _wait_until(runs, f"{name} did not run within {START_TIMEOUT_S:.0f} s. See the log of `fieldstream jobs run`.")
+
+
+def _wait_until(true: Callable[[], bool], otherwise: str) -> None:
+    """Asks until the answer is yes. Raises JobError, which says `otherwise`."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not ((job_id := cluster.running(name)) and cluster.state(job_id) == "RUNNING"):
+    while not true():
         if time.monotonic() > deadline:
-            raise JobError(f"{name} did not run within {START_TIMEOUT_S:.0f} s. See the log of `fieldstream jobs run`.")
+            raise JobError(otherwise)
         time.sleep(0.5)
 
 
@@ -81,11 +91,10 @@ def _put_back(settings: Settings, cluster: Cluster, name: str, savepoint: str) -
     checkpoints.hold(settings, name)
     for job_id in cluster.alive(name):
         cluster.cancel(job_id)
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while cluster.alive(name):
-        if time.monotonic() > deadline:
-            raise JobError(f"{name} did not end within {START_TIMEOUT_S:.0f} s. It is held; try once more.")
-        time.sleep(0.5)
+    _wait_until(
+        lambda: not cluster.alive(name),
+        f"{name} did not end within {START_TIMEOUT_S:.0f} s. It is held; try once more.",
+    )
     checkpoints.choose(settings, name, savepoint)
 
 
