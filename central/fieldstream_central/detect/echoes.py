@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 RING, JUMP_RECENT = 12, 3
 ABOUT = 5  # blocks about a spike: two before it, itself, two after
 ALONE_SHARE = 0.5  # of a spike's size by which it sticks out of either neighbour
 FOLLOW_MEMORY, FOLLOW_MOST = 1500.0, 3.0  # blocks; deviations of the predicted excess that one block may count for
-SHORT, LONG = 1 / 8, 1 / 40
+SHORT, LONG = 1 / 8, 1 / 30
+_GAINS = np.array([[SHORT], [LONG]])
 STATISTICS = ("mate-shift", "mate-inconsistency", "drift", "spike")  # jump, short mean, long mean, excess of one block
 
 
@@ -32,11 +34,13 @@ class Echoes:
         self.values = np.full((ABOUT, count), np.nan)  # the last blocks' own, NaN where silent
         self.excess = np.zeros(count)  # of the block in their middle, see `_exceed`
         self.followed = np.zeros((2, count))  # predicted excess times the value's, and times itself
-        self.short = np.zeros((count, 1 + lags))
-        self.long = np.zeros((count, 1 + lags))
+        # Single precision does for means, and is half the state.
+        self.short = np.zeros((count, 1 + lags), np.float32)
+        self.long = np.zeros((count, 1 + lags), np.float32)
+        self.bounded = np.zeros((2, count), np.float32)  # short and long mean of the own, each block's bounded
 
-    def take(self, residual: Floats, values: Floats) -> None:
-        """Takes the block's residuals and values in."""
+    def take(self, residual: Floats, values: Floats, bound: Floats) -> None:
+        """Takes the block's residuals and values in. `bound` is what one block may count for in a bounded mean."""
         self.values[:-1] = self.values[1:]
         self.values[-1] = values
         now = np.concatenate((residual[:, None], self.lagged), axis=1)
@@ -45,6 +49,7 @@ class Echoes:
         np.minimum(self.filled + 1.0, RING, out=self.filled)
         self.short += SHORT * (now - self.short)
         self.long += LONG * (now - self.long)
+        self.bounded += _GAINS * (np.clip(residual, -bound, bound) - self.bounded)
         self._exceed()
 
     def _exceed(self) -> None:
@@ -70,9 +75,8 @@ class Echoes:
         self.lagged += (1.0 - keep) * deviation[:, None]
 
     def sizes(self) -> Floats:
-        """Sizes of the sensors' own jump, short mean, long mean and excess, of shape (4, count)."""
-        ring = self.ring[:, :, 0]
-        return np.abs([self._jump(ring), self.short[:, 0], self.long[:, 0], self.excess])
+        """Sizes of the sensors' own jump, bounded short and long mean, and excess, of shape (4, count)."""
+        return np.abs([self._jump(self.ring[:, :, 0]), *self.bounded, self.excess])
 
     def alone(self) -> Mask:
         """Whose excess is a spike: residual and value stick out of both their neighbours."""
@@ -82,7 +86,7 @@ class Echoes:
             found = found & (np.minimum((about[2] - about[1]) * sign, (about[2] - about[3]) * sign) > least)
         return found
 
-    def means(self, number: int) -> Floats:
+    def means(self, number: int) -> Floats | Singles:
         """Jump, short or long mean of all residuals and their lagged averages, of shape (count, 1 + lags)."""
         if number == 0:
             return np.where(self._jump(self.ring[:, :, 0])[:, None] != 0.0, self._step(self.ring), 0.0)
@@ -110,7 +114,7 @@ class Echoes:
         ring = self.ring[:, :, 0]
         return np.asarray(ring[-7:-3].mean(axis=0) - ring[-2:].mean(axis=0))
 
-    def effects(self, weights: Floats, means: Floats) -> Floats:
+    def effects(self, weights: Floats, means: Floats | Singles) -> Floats:
         """Shape (count, count); at [c, i] what sensor c, off by its own residual, adds to sensor i's prediction."""
         count, depth = means.shape
         by_lag = weights[:, : count * depth].reshape(count, depth, count)
@@ -118,10 +122,13 @@ class Echoes:
 
     def cleanse(self, culprit: int, weights: Floats) -> None:
         """Takes out of the mates' residuals what the culprit has done to them, and its error out of its averages."""
-        for means in (*self.ring, self.short, self.long):
+        for number, means in enumerate((self.short, self.long, *self.ring)):
             effect = self.effects(weights, means)[culprit]
             effect[culprit] = 0.0
             means[:, 0] += effect
+            if number < 2:  # what is left without the effect, or if a few blocks make that large, without those
+                left = self.bounded[number] + effect
+                self.bounded[number] = np.where(np.abs(left) < np.abs(means[:, 0]), left, means[:, 0])
         self.lagged[culprit] = 0.0
 
     def forget(self, member: int) -> None:
@@ -129,8 +136,9 @@ class Echoes:
         self.ring[:, member] = 0.0
         self.filled[member] = 0.0
         self.short[member] = self.long[member] = 0.0
+        self.bounded[:, member] = 0.0
 
-    def _arrays(self) -> tuple[Floats, ...]:
+    def _arrays(self) -> tuple[Floats | Singles, ...]:
         averages = (self.lagged, self.ring, self.filled, self.short, self.long)
         return (*averages, self.values, self.excess, self.followed)
 

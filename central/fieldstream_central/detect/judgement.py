@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldstream_central.detect.echoes import ABOUT, RING, STATISTICS
+from fieldstream_central.detect.echoes import ABOUT, RING, STATISTICS, Singles
 from fieldstream_central.detect.mates import DAY_MS, MateModel
 from fieldstream_central.detect.residuals import FLOOR_NOISES, Suspicion
 
@@ -18,6 +18,7 @@ READY_MS = 12 * 3_600_000  # learned before anything is judged, and at least
 READY_BLOCKS = 60
 MATURE_MS = 24 * 3_600_000  # until then thresholds are wider: half of the daily cycle is still new
 YOUNG_FACTOR = 1.0
+BOUND_SCALES = 6.0  # residual scales that one block may count for in a mean: a working cycle's edges are no offset
 HESITATE_MS = 8 * 3_600_000
 TRIAL_MS = 20 * 60_000
 PASSING_BLOCKS, PASSING_VOTES, PASSING_RATIO = 6.0, 1.0, 1.5
@@ -32,14 +33,15 @@ MOST_RATIO = 10.0
 LEFT_SHARE = 0.35  # of all residuals that a culprit may leave unexplained
 OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
-SURE_RATIO = 1.4
+SURE_RATIO, RIVAL_RATIO = 1.4, 1.1  # the second for a trial of one of two that explain it about as well
+LEANING_VOTES = 0.5  # that decide in the end whether an offset is told: of few votes most were right
 # What a suspicion on which the mates say nothing must have grown to; the means that trail a jump, to less.
 CONFIRMED_RATIO, TRAILING_RATIO = 1.2, 0.75
 STEPS = ("mate-shift", "level-shift")
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
 # Factors on thresholds: statistics are many, and residuals never quite as learned. Where mates can be heard, a trial
 # opens earlier.
-SAFETY, TRIAL_SAFETY = 1.03, 0.95
+SAFETY, TRIAL_SAFETY = 1.03, 0.85
 CROWD_FACTOR = 0.75
 REGIME_BLOCKS = 30  # after a change of regime the model learns fast and stays silent for so long
 REGIME_WEIGHT = 4.0
@@ -114,7 +116,8 @@ def judge_block(
     block = _Block(
         at_ms, standard, silent, features, predicted, residual, floors, accept_ms, aside, _thresholds(model, floors)
     )
-    model.echoes.take(residual, standard)
+    scales = np.array([test.scale for test in model.tests])
+    model.echoes.take(residual, standard, np.where(scales > 0.0, BOUND_SCALES * scales, np.inf))
     verdicts = _look(model, block)
     if len(model.members) > 1 and sum(test.held for test in model.tests) > len(model.members) / 2:
         # Most of the asset stands accused: then the model is wrong, not the sensors. It starts from what it sees.
@@ -213,7 +216,7 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats) -
     number, column = np.unravel_index(int(ratios[:, free].argmax()), (TESTS, len(free)))
     strongest = free[int(column)]
     ratio = float(ratios[number, strongest])
-    if ratio < math.sqrt(max(1.0, model.distance(strongest, block.features) / 4.0)):
+    if ratio < TRIAL_SAFETY * math.sqrt(max(1.0, model.distance(strongest, block.features) / 4.0)):
         return []
     kind = STATISTICS[int(number)]
     if kind == "spike":
@@ -222,8 +225,8 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats) -
     culprit: int | None = strongest
     rival: int | None = None
     if len(model.members) > 1:
-        culprit, rival = _culprit(model, mean, block.thresholds[int(number)], ratios[int(number)], free)
-        if rival is not None and ratio < SURE_RATIO:
+        culprit, rival = _culprit(model, mean, block.thresholds[int(number)], free)
+        if rival is not None and ratio < RIVAL_RATIO:
             return []  # two explain it about as well: a fault that grows will tell them apart
     if culprit is None:
         accused = sum(test.on_trial for test in model.tests)
@@ -268,10 +271,11 @@ def accuse(model: MateModel, member: int, suspicion: Suspicion) -> None:
 
 
 def _culprit(
-    model: MateModel, means: Floats, thresholds: Floats, ratios: Floats, free: list[int]
+    model: MateModel, means: Floats | Singles, thresholds: Floats, free: list[int]
 ) -> tuple[int | None, int | None]:
     """The member whose own error, if it had one, leaves least of all residuals; and another that does nearly so."""
     effects = model.echoes.effects(model.weights, means)
+    ratios = np.nan_to_num(np.abs(means[:, 0]) / thresholds)
     before = float((np.minimum(ratios[free], MOST_RATIO) ** 2).sum())
     costs: dict[int, float] = {}
     for member in free:
@@ -335,9 +339,9 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         if sudden and (lasted >= PASSING_BLOCKS or suspicion.kind not in STEPS) and heard:
             return [Verdict(member, suspicion), Verdict(member, None)]
         return []
-    unanswered = test.trial_left <= 0.0 and test.trial_votes < VOTES_NEEDED and len(model.members) > 1
-    grown = TRAILING_RATIO if suspicion.kind in STEPS else CONFIRMED_RATIO
-    if unanswered and suspicion.ratio < SURE_RATIO and (ratio < grown or test.rival >= 0.0):
+    needed, grown = (VOTES_NEEDED, TRAILING_RATIO) if suspicion.kind in STEPS else (LEANING_VOTES, CONFIRMED_RATIO)
+    unanswered = test.trial_left <= 0.0 and test.trial_votes < needed and len(model.members) > 1
+    if unanswered and suspicion.ratio < SURE_RATIO and ratio < grown:
         test.release(0.0)
         return []
     if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:

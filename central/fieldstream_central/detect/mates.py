@@ -336,6 +336,7 @@ class MateModel:
         if self.ready:
             numbers += [*self.weights.ravel()]
         numbers += [getattr(test, name) for test in self.tests for name in test.LATER]
+        numbers += self.echoes.bounded.ravel().tolist()
         return pack(numbers, {"members": self.members, "started": started, "ready": self.ready, "warm": self._warm})
 
     @classmethod
@@ -380,3 +381,5 @@ class MateModel:
         for test in self.tests:
             for name in test.LATER:
                 setattr(test, name, next(numbers, 0.0))
+        bounded = self.echoes.bounded
+        bounded.flat[:] = [next(numbers, 0.0) for _ in range(bounded.size)]

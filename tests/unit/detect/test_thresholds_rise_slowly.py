@@ -49,7 +49,8 @@ def test_what_an_earlier_program_learned_is_carried_over() -> None:
     (model,) = (group.model for group in asset._groups)
     numbers, rest = unpack(model.dump())
     assert all(test.short_usual > 0.0 for test in model.tests)
-    earlier = MateModel.load(pack(numbers[: -2 * len(model.tests)], rest))
+    later = 2 * len(model.tests) + model.echoes.bounded.size
+    earlier = MateModel.load(pack(numbers[:-later], rest))
     assert earlier.ready
     assert (earlier.weights == model.weights).all()
     assert [test.short_usual for test in earlier.tests] == [0.0, 0.0, 0.0]
