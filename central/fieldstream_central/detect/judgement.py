@@ -116,8 +116,7 @@ def judge_block(
     block = _Block(
         at_ms, standard, silent, features, predicted, residual, floors, accept_ms, aside, _thresholds(model, floors)
     )
-    scales = np.array([test.scale for test in model.tests])
-    model.echoes.take(residual, standard, np.where(scales > 0.0, BOUND_SCALES * scales, np.inf))
+    model.echoes.take(residual, standard, model.bound(BOUND_SCALES))
     verdicts = _look(model, block)
     if len(model.members) > 1 and sum(test.held for test in model.tests) > len(model.members) / 2:
         # Most of the asset stands accused: then the model is wrong, not the sensors. It starts from what it sees.

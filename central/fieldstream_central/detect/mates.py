@@ -279,6 +279,10 @@ class MateModel:
         bound = 2.0 * self.reach + 3.0
         return features, np.minimum(np.maximum(self.weights @ features, -bound), bound) + self.shared
 
+    def bound(self, most: float) -> Floats:
+        """So many residual scales by member, model units; infinite where the scale is not known yet."""
+        return np.array([most * test.scale if test.scale > 0.0 else math.inf for test in self.tests])
+
     def absorb(
         self, standard: Floats, at_ms: float, predicted: Floats, *, taught: Mask, believed: Mask, weight: float
     ) -> None:
@@ -286,9 +290,8 @@ class MateModel:
         enters the lagged averages as predicted."""
         known = np.isfinite(standard)
         residual = np.where(known, standard - predicted, 0.0)
-        scales = np.array([test.scale for test in self.tests])
         mature = self.total * self.block_ms > DAY_MS and weight <= 1.0
-        bound = np.where((scales > 0) & mature, _CLIP * scales, np.inf)
+        bound = self.bound(_CLIP if mature else math.inf)
         ordinary = np.where(taught, np.minimum(np.maximum(residual, -bound), bound), 0.0)
         self._learn(self._features(predicted + ordinary, at_ms), weight)
         deviation = np.where(believed, residual, 0.0)
