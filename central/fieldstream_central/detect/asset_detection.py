@@ -188,8 +188,8 @@ class AssetDetection:
             if name == "spike":
                 explained = len(spiking) > 1
             elif name == "noise":
-                reach = 6.0 * series.past.step_ms
-                explained = any(abs(other.learned.noise.raised_at - at_ms) <= reach for other in others)
+                excess = series.learned.noise.excess(series.past)
+                explained = any(other.learned.noise.explains(other.past, excess, at_ms) for other in others)
             elif series.learned.shift.holding:
                 continue
             else:

@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 RING, JUMP_RECENT = 12, 3
 ABOUT = 5  # blocks about a spike: two before it, itself, two after
 ALONE_SHARE = 0.5  # of a spike's size by which it sticks out of either neighbour
+LONE_SHARE = 0.3  # of a jump's size that each of its three blocks must be away from those before
 FOLLOW_MEMORY, FOLLOW_MOST = 1500.0, 3.0  # blocks; deviations of the predicted excess that one block may count for
 SHORT, LONG = 1 / 8, 1 / 30
 _GAINS = np.array([[SHORT], [LONG]])
@@ -98,12 +99,24 @@ class Echoes:
             before = before[:, None]
         return np.asarray(ring[-JUMP_RECENT:].sum(axis=0) / JUMP_RECENT - ring[:-JUMP_RECENT].sum(axis=0) / before)
 
+    def _departures(self, ring: Floats) -> Floats:
+        """The last three blocks, each less the mean of those before."""
+        return ring[-JUMP_RECENT:] - ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)
+
     def _jump(self, ring: Floats) -> Floats:
         """The last three blocks against those before; 0 while the three disagree."""
-        before = ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)
-        signs = np.sign(ring[-JUMP_RECENT:] - before).sum(axis=0)
+        signs = np.sign(self._departures(ring)).sum(axis=0)
         agreed = (np.abs(signs) == JUMP_RECENT) & (self.filled >= 2 * JUMP_RECENT)
         return np.where(agreed, self._step(ring), 0.0)
+
+    def lasting(self) -> Mask:
+        """Whose last three blocks all stand off those before: of one alone the next two say whether it is a spike."""
+        away = np.abs(self._departures(self.ring[:, :, 0]))
+        return np.asarray(away.min(axis=0) > LONE_SHARE * away.mean(axis=0))
+
+    def returned(self, share: float) -> Mask:
+        """Whose last three blocks have jumped back to the prediction: no more than this share of the jump remains."""
+        return np.asarray(np.abs(self.recent()) < share * np.abs(self._jump(self.ring[:, :, 0])))
 
     def recent(self) -> Floats:
         """Mean of the last residuals by sensor."""

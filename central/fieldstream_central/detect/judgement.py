@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fieldstream_central.detect.echoes import ABOUT, RING, STATISTICS, Singles
 from fieldstream_central.detect.mates import DAY_MS, MateModel
-from fieldstream_central.detect.residuals import FLOOR_NOISES, Suspicion
+from fieldstream_central.detect.residuals import FLOOR_NOISES, MemberTests, Suspicion
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -33,10 +33,13 @@ MOST_RATIO = 10.0
 LEFT_SHARE = 0.35  # of all residuals that a culprit may leave unexplained
 OWN_RATIO = 0.5  # thresholds by which a culprit must be off itself
 DOUBT_FACTOR, DOUBT_SHARE = 2.0, 0.15
-SURE_RATIO, RIVAL_RATIO = 1.4, 1.1  # the second for a trial of one of two that explain it about as well
+SURE_RATIO, RIVAL_RATIO = 1.3, 1.1  # the second for a trial of one of two that explain it about as well
 LEANING_VOTES = 0.5  # that decide in the end whether an offset is told: of few votes most were right
-# What a suspicion on which the mates say nothing must have grown to; the means that trail a jump, to less.
-CONFIRMED_RATIO, TRAILING_RATIO = 1.2, 0.75
+# What a suspicion on which the mates say nothing must have grown to, and by what factor since its trial began: a model
+# that errs does so slowly, and not by much. The means that trail a jump reach less, so the jump itself must be large.
+CONFIRMED_RATIO, GROWTH = 1.2, 1.25
+TRAILING_RATIO, JUMP_RATIO = 0.75, 1.15
+UNSEEN_RATIO = 1.25  # of jump and short mean together, for the end of a fault that had crept in below notice
 STEPS = ("mate-shift", "level-shift")
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
 # Factors on thresholds: statistics are many, and residuals never quite as learned. Where mates can be heard, a trial
@@ -125,9 +128,11 @@ def judge_block(
         _new_regime(model, everyone=True)
     left_over = residual + model.shared
     apart = left_over + model.told_apart()
+    heeding = model.heeding()
     for member, test in enumerate(model.tests):
-        trusted = not (silent[member] or test.held or test.on_trial)
-        test.tell(float(apart[member]) if trusted else math.nan, float(left_over[member]), float(model.left[member]))
+        trusted = not (silent[member] or test.held)
+        told = float(apart[member]) if trusted else math.nan
+        test.tell(told, float(left_over[member]), float(model.left[member]), heeding=bool(heeding[member]))
     _learn(model, block, max(math.log(DAY_MS / model.block_ms * TESTS / allowed_per_day), 3.0))
     return [_in_units(model, verdict, values, block.predicted) for verdict in verdicts]
 
@@ -175,6 +180,10 @@ def _look(model: MateModel, block: _Block) -> list[Verdict]:
     if len(model.members) == 1:
         opening = SAFETY
         ratios[1:3] = 0.0  # a slow offset from the daily pattern: nobody can tell whose it is
+    ratios[0] *= model.echoes.lasting()
+    # A jump back to the prediction, and a mean that still shows what was there before: two witnesses of an end.
+    ended = model.echoes.returned(RETURNED_SHARE)
+    ratios[0, ended] = (ratios[0] + ratios[1])[ended] * (opening / UNSEEN_RATIO)
     ratios[-1] *= model.echoes.alone() * (opening / SAFETY)
     predicted, strongest = block.predicted.tolist(), ratios.max(axis=0).tolist()
     free: list[int] = []
@@ -235,7 +244,7 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats) -
         return []
     size = float(abs(mean[culprit, 0]))
     suspicion = Suspicion(kind, ratio, size)
-    if kind == "mate-shift" and abs(float(model.echoes.recent()[culprit])) < RETURNED_SHARE * size:
+    if kind == "mate-shift" and model.echoes.returned(RETURNED_SHARE)[culprit]:
         # Back at once to what the mates predict: a fault that had crept in below notice has ended.
         _let_go(model, culprit)
         return [Verdict(culprit, suspicion), Verdict(culprit, None)]
@@ -266,7 +275,12 @@ def accuse(model: MateModel, member: int, suspicion: Suspicion) -> None:
     """Puts a member on trial; what it has done to its mates' predictions is undone."""
     model.echoes.cleanse(member, model.weights)
     model.disbelieve(member)
-    model.tests[member].accuse(suspicion, max(TRIAL_MS / model.block_ms, 3.0))
+    model.tests[member].accuse(suspicion, _trial_blocks(model))
+
+
+def _trial_blocks(model: MateModel) -> float:
+    """Of how many blocks a trial is at most."""
+    return max(TRIAL_MS / model.block_ms, 3.0)
 
 
 def _culprit(
@@ -319,6 +333,7 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     ratio = float(_ratios(model, block)[:-1, member].max())
     test.trial_ratio = max(test.trial_ratio, ratio)
     suspicion = test.accused_of()
+    step = suspicion.kind in STEPS
     if test.trial_votes <= -VOTES_NEEDED:
         model.believe(member)
         model.regime_left = max(model.regime_left, REGIME_BLOCKS // 2)
@@ -328,19 +343,18 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     if recent < max(_BACK_SHARE * test.held_size, float(block.floors[member])):
         sudden = abs(float(model.echoes.ring[-5, member, 0])) > SUDDEN_SHARE * test.held_size
         back = abs(float(model.echoes.back()[member]))
-        lasted = test.trial_blocks - test.trial_left
+        lasted = _trial_blocks(model) - test.trial_left
         test.blip()
         _let_go(model, member)
         # That it was a fault is as sure as its return is sudden: chance and the plant come back step by step.
         sure = suspicion.ratio >= PASSING_RATIO or back > float(block.thresholds[0, member])
         heard = test.trial_votes >= PASSING_VOTES or (sure and test.trial_votes > -0.5)
         # The value came back at once: it was a passing fault. The prediction came after it: it was the plant.
-        if sudden and (lasted >= PASSING_BLOCKS or suspicion.kind not in STEPS) and heard:
+        if sudden and heard and (not step or (lasted >= PASSING_BLOCKS and test.trial_opened >= JUMP_RATIO)):
             return [Verdict(member, suspicion), Verdict(member, None)]
         return []
-    needed, grown = (VOTES_NEEDED, TRAILING_RATIO) if suspicion.kind in STEPS else (LEANING_VOTES, CONFIRMED_RATIO)
-    unanswered = test.trial_left <= 0.0 and test.trial_votes < needed and len(model.members) > 1
-    if unanswered and suspicion.ratio < SURE_RATIO and ratio < grown:
+    unanswered = test.trial_left <= 0.0 and test.trial_votes < (VOTES_NEEDED if step else LEANING_VOTES)
+    if unanswered and len(model.members) > 1 and not _confirmed(test, suspicion, ratio):
         test.release(0.0)
         return []
     if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:
@@ -348,6 +362,13 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         test.held_since = block.at_ms + 1.0
         return [Verdict(member, suspicion)]
     return []
+
+
+def _confirmed(test: MemberTests, suspicion: Suspicion, ratio: float) -> bool:
+    """Whether a suspicion stands on which the mates have said nothing; `ratio` is of the strongest test now."""
+    if suspicion.kind in STEPS:
+        return test.trial_opened >= JUMP_RATIO and (suspicion.ratio >= SURE_RATIO or ratio >= TRAILING_RATIO)
+    return suspicion.ratio >= SURE_RATIO or ratio >= max(CONFIRMED_RATIO, GROWTH * test.trial_opened)
 
 
 def _let_go(model: MateModel, member: int, quiet: float = RING) -> None:

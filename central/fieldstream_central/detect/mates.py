@@ -42,6 +42,7 @@ _LAGS_MS = (150_000.0, 400_000.0, 1_000_000.0, 2_600_000.0)  # on a log scale: t
 _LAGS = len(_LAGS_MS)
 LIKE_MS = 300_000.0
 LEFT_FADE = 1 / 40
+LEAST_HEED = 0.5  # of its own spread that a sensor must take from like assets to be heard by them
 
 
 class MateModel:
@@ -195,6 +196,13 @@ class MateModel:
         """The part of the predictions that rests on like assets."""
         count = len(self.members)
         return np.asarray(self.weights[:, (1 + _LAGS) * count : (2 + _LAGS) * count] @ self.like)
+
+    def heeding(self) -> Mask:
+        """Who takes from like assets what they share: who hardly does sees it by its own mates, and knows nothing of it
+        to tell."""
+        count = len(self.members)
+        own = np.diagonal(self.weights, (1 + _LAGS) * count)
+        return np.asarray(own >= LEAST_HEED * np.array([test.raw_scale for test in self.tests]))
 
     def believe(self, member: int) -> None:
         """What was set aside is believed after all: the lagged averages take the measured values."""

@@ -18,7 +18,10 @@ from fieldstream_central.detect.tail import Tail
 MIN_RATIO, MIN_RATIO_SINGLE = 1.8, 2.0  # where windows hold many readings, and where they hold one
 _CALM_RATIO = 1.4
 RAISED_WINDOWS = 3.0
+EXPLAINING_WINDOWS, EXPLAINING_SHARE = 6.0, 0.3
+PLAIN_EXCESS = 2.0  # from here on a mate that scatters a little more than usual is no explanation
 _CLIP_RATIO = 4.0
+_MOST_EXCESS = 2.25  # thresholds end here: with clipped windows the average never gets far beyond
 _HESITATIONS = 30.0
 _NEVER_RAISED, _NEVER_RAISED_EXCESS = 8.0, 1.5
 _CHATTER_SHAPE = 0.42
@@ -65,8 +68,17 @@ class NoiseDetector(State):
         """Whether readings have scattered unusually for some windows; a single large one is ordinary."""
         return bool(self.holding) or self.over >= RAISED_WINDOWS
 
+    def explains(self, past: Past, excess: float, at_ms: int) -> bool:
+        """Whether this sensor's readings scatter too, and enough to put another's `excess` down to the plant."""
+        near = abs(self.raised_at - at_ms) <= EXPLAINING_WINDOWS * past.step_ms
+        return near and (excess < PLAIN_EXCESS or self.excess(past) >= EXPLAINING_SHARE * excess)
+
+    def excess(self, past: Past) -> float:
+        """By how much of the learned noise the average of late is above it."""
+        return max(self.recent / past.noise - 1.0, 0.0) if past.noise > 0.0 else 0.0
+
     def _judged(self, window: Window, past: Past, many: bool) -> Finding | None:
-        excess = max(self.recent / past.noise - 1.0, 0.0)
+        excess = self.excess(past)
         tail = self.tail
         least = (MIN_RATIO if many else MIN_RATIO_SINGLE) - 1.0
         if excess > self._threshold(least):
@@ -88,7 +100,7 @@ class NoiseDetector(State):
     def _threshold(self, least: float) -> float:
         if math.isinf(self.tail.threshold) and self.tail.n >= _NEVER_RAISED:
             return _NEVER_RAISED_EXCESS  # the noise has not once been above the learned one
-        return max(self.tail.threshold, least)
+        return max(min(self.tail.threshold, _MOST_EXCESS), least)
 
     def confirm(self) -> None:
         """The candidate is this sensor's alone: it stands."""
@@ -97,7 +109,7 @@ class NoiseDetector(State):
     def dismiss(self, past: Past) -> None:
         """The asset's other sensors are noisier too: ordinary after all."""
         self.over = 0.0
-        self.tail.learn(max(self.recent / past.noise - 1.0, 0.0), past.ln_p)
+        self.tail.learn(self.excess(past), past.ln_p)
 
     def _finding(self, window: Window) -> Finding:
         spread = window.max - window.min

@@ -43,7 +43,7 @@ class MemberTests(State):
     FIELDS = (
         *("scale", "seen", "held_since", "held_size", "quiet", "slow", "stir", "usual_stir", "hesitated"),
         *("silent_blocks", "tried_at"),
-        *("trial_left", "trial_blocks", "trial_votes", "trial_kind", "trial_ratio", "rival"),
+        *("trial_left", "trial_opened", "trial_votes", "trial_kind", "trial_ratio", "rival"),
         *("jump_scale", "short_scale", "long_scale", "spike_scale", "raw_scale", "raw_seen"),
         *("blips", "habit", "raw", "left", "told_at", "left_moment", "left_square"),
         *("looks", "jump_peak", "short_peak", "long_peak"),
@@ -57,7 +57,7 @@ class MemberTests(State):
         self.held_since = self.held_size = self.quiet = 0.0
         self.slow = self.stir = self.usual_stir = 0.0
         self.hesitated = 0.0
-        self.trial_left = self.trial_blocks = self.trial_votes = self.trial_kind = self.trial_ratio = 0.0
+        self.trial_left = self.trial_opened = self.trial_votes = self.trial_kind = self.trial_ratio = 0.0
         self.silent_blocks = 0.0
         self.rival = -1.0  # number of the member that explains the suspicion about as well; -1: none
         self.tried_at = 0.0  # when the last trial began, epoch ms
@@ -82,7 +82,7 @@ class MemberTests(State):
 
     def accuse(self, suspicion: Suspicion, blocks: float) -> None:
         """Starts a trial of at most so many blocks."""
-        self.trial_left, self.trial_blocks, self.trial_votes = blocks, blocks, 0.0
+        self.trial_left, self.trial_opened, self.trial_votes = blocks, suspicion.ratio, 0.0
         self.trial_kind, self.trial_ratio = float(KINDS.index(suspicion.kind)), suspicion.ratio
         self.held_size = suspicion.size
 
@@ -110,7 +110,7 @@ class MemberTests(State):
         """What the tests concede to an unusual transient of the plant, in model units."""
         return GAIN_ERROR * max(0.0, self.stir - 1.5 * self.usual_stir)
 
-    def tell(self, residual: float, left: float, shared: float) -> None:
+    def tell(self, residual: float, left: float, shared: float, *, heeding: bool) -> None:
         """Notes what like assets are told of the block: its residual without their word, and what is left with it.
 
         NaN: it cannot be trusted now. `shared` is what is left to like assets of late, in units of their scale.
@@ -124,7 +124,7 @@ class MemberTests(State):
             self.left_square = SHARE_KEEP * self.left_square + shared**2
         self.raw_seen = min(self.raw_seen + 1.0, SCALE_MEMORY)
         self.raw_scale = _running(self.raw_scale, abs(residual), self.raw_seen)
-        if self.raw_scale > 0.0:
+        if heeding and self.raw_scale > 0.0:
             self.raw = min(max(residual / self.raw_scale, -RAW_MOST), RAW_MOST)
 
     @property

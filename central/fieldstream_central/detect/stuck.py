@@ -19,6 +19,7 @@ MIN_VARIED = 5  # windows that must have varied before anything is judged
 _MEMORY = 5000.0
 _LONGEST_FACTOR = 2.5
 _DOUBT = 1.5  # standard deviations of a count
+_RARER = 3.0  # natural logs by which a run of single readings is to be rarer than allowed: a window or two longer
 
 
 class StuckRule(State):
@@ -46,7 +47,8 @@ class StuckRule(State):
         if settings.stuck_s is not None:
             stuck = lasted_ms >= settings.stuck_s * 1000
         else:
-            stuck = self.run_windows >= self._allowed_windows(past.ln_p) and self.run_readings >= MIN_READINGS
+            allowed = self._allowed_windows(past.ln_p, window.count)
+            stuck = self.run_windows >= allowed and self.run_readings >= MIN_READINGS
         if not stuck:
             return None
         self.active = 1.0
@@ -60,12 +62,12 @@ class StuckRule(State):
             expected_high=window.last + past.noise,
         )
 
-    def _allowed_windows(self, ln_p: float) -> float:
+    def _allowed_windows(self, ln_p: float, readings: int) -> float:
         # Two imagined flat windows among forty, and as many more as chance may have withheld: a short history must not
         # claim that flat windows hardly happen.
         flats = self.flats + 2.0
         share = (flats + _DOUBT * math.sqrt(flats)) / (self.varied + self.flats + 40.0)
-        by_chance = ln_p / -math.log(share)
+        by_chance = (ln_p + (_RARER if readings == 1 else 0.0)) / -math.log(share)
         return max(MIN_WINDOWS, by_chance, _LONGEST_FACTOR * self.longest + 1.0)
 
     def _run_over(self, window: Window, past: Past) -> None:
