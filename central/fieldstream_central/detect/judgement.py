@@ -39,6 +39,7 @@ LEANING_VOTES = 0.5  # that decide in the end whether an offset is told: of few 
 # that errs does so slowly, and not by much. The means that trail a jump reach less, so the jump itself must be large.
 CONFIRMED_RATIO, GROWTH = 1.2, 1.25
 TRAILING_RATIO, JUMP_RATIO = 0.75, 1.15
+LASTING_DOUBTS, PAUSE_MS = 6.0, 3_600_000  # trials in a row without an answer, with pauses of at most so long
 UNSEEN_RATIO = 1.25  # of jump and short mean together, for the end of a fault that had crept in below notice
 STEPS = ("mate-shift", "level-shift")
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
@@ -253,8 +254,11 @@ def _suspect(model: MateModel, block: _Block, free: list[int], ratios: Floats) -
         rival = strongest  # it sticks out most, and may be the one
     if rival is None and len(model.members) == 2:
         rival = 1 - culprit  # of two that disagree, nobody can tell which is wrong
-    model.tests[culprit].rival = -1.0 if rival is None else float(rival)
-    model.tests[culprit].tried_at = block.at_ms
+    test = model.tests[culprit]
+    test.rival = -1.0 if rival is None else float(rival)
+    if block.at_ms - test.tried_at > TRIAL_MS + PAUSE_MS:
+        test.doubts = 0.0
+    test.tried_at = block.at_ms
     block.silenced[culprit] = True
     filled = np.where(block.silent | block.silenced, block.predicted, block.standard)
     block.features, block.predicted = model.predict(filled, block.at_ms)
@@ -336,6 +340,7 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
     step = suspicion.kind in STEPS
     if test.trial_votes <= -VOTES_NEEDED:
         model.believe(member)
+        test.doubts = 0.0
         model.regime_left = max(model.regime_left, REGIME_BLOCKS // 2)
         test.blip()
         _let_go(model, member)
@@ -355,10 +360,12 @@ def _trial(model: MateModel, member: int, block: _Block) -> list[Verdict]:
         return []
     unanswered = test.trial_left <= 0.0 and test.trial_votes < (VOTES_NEEDED if step else LEANING_VOTES)
     if unanswered and len(model.members) > 1 and not _confirmed(test, suspicion, ratio):
-        test.release(0.0)
-        return []
+        test.doubts += 0.0 if step else 1.0
+        if test.doubts < LASTING_DOUBTS:
+            test.release(0.0)
+            return []
     if test.trial_votes >= VOTES_NEEDED or test.trial_left <= 0.0 or len(model.members) == 1:
-        test.trial_left = 0.0
+        test.trial_left = test.doubts = 0.0
         test.held_since = block.at_ms + 1.0
         return [Verdict(member, suspicion)]
     return []

@@ -348,6 +348,7 @@ class MateModel:
             numbers += [*self.weights.ravel()]
         numbers += [getattr(test, name) for test in self.tests for name in test.LATER]
         numbers += self.echoes.bounded.ravel().tolist()
+        numbers += [test.doubts for test in self.tests]
         return pack(numbers, {"members": self.members, "started": started, "ready": self.ready, "warm": self._warm})
 
     @classmethod
@@ -394,3 +395,5 @@ class MateModel:
                 setattr(test, name, next(numbers, 0.0))
         bounded = self.echoes.bounded
         bounded.flat[:] = [next(numbers, 0.0) for _ in range(bounded.size)]
+        for test in self.tests:
+            test.doubts = next(numbers, 0.0)

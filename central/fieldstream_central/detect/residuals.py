@@ -50,7 +50,7 @@ class MemberTests(State):
     )
     PARTS = ("jump_tail", "short_tail", "long_tail", "spike_tail")
     LATER = ("short_usual", "long_usual")  # packed last: absent from what earlier programs wrote in this layout
-    __slots__ = (*FIELDS, *PARTS, *LATER)
+    __slots__ = (*FIELDS, *PARTS, *LATER, "doubts")
 
     def __init__(self) -> None:
         self.scale = self.seen = 0.0
@@ -71,6 +71,7 @@ class MemberTests(State):
         # Sums of what remained times what remained to like assets, and of the latter squared.
         self.left_moment = self.left_square = 0.0
         self.short_usual = self.long_usual = 0.0  # thresholds of late; 0: not known yet
+        self.doubts = 0.0  # trials in a row that ended without an answer; packed after all else
         self.looks = self.jump_peak = self.short_peak = self.long_peak = 0.0  # since the last look
         self.jump_tail, self.short_tail = Tail(PRIOR_SHAPE), Tail(PRIOR_SHAPE)
         self.long_tail, self.spike_tail = Tail(LONG_PRIOR_SHAPE), Tail(PRIOR_SHAPE)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from fieldstream_central.detect import judgement
 from fieldstream_central.detect.config import SensorSettings
-from fieldstream_central.detect.echoes import Echoes
+from fieldstream_central.detect.echoes import RING, Echoes
+from fieldstream_central.detect.mates import MateModel
 from fieldstream_central.detect.model import Window
 from fieldstream_central.detect.noise import NoiseDetector
 from fieldstream_central.detect.past import Past
@@ -89,3 +90,36 @@ def test_a_mate_that_scatters_a_little_explains_little() -> None:
     assert not mate.explains(past, 1.0, 600_000)  # long ago
     mate.recent = 2.0
     assert mate.explains(past, 2.5, 120_000)
+
+
+def test_what_is_doubted_six_times_in_a_row_is_told() -> None:
+    model = MateModel()
+    for key in ("d/a", "d/b", "d/c"):
+        model.add(key)
+    size = model._size()
+    model.center, model.scale, model.weights = np.zeros(3), np.ones(3), np.zeros((3, size))
+    model.lagged, model.lagged_raw = np.zeros((2, 3, 4))
+    model.like, model.left, model.shared, model.bias = np.zeros((4, 3))
+    model.moments, model.blocks, model.reach, model.echoes = np.eye(size), 1.0, np.ones(3), Echoes(3, 4)
+    for test in model.tests:
+        test.scale = 1.0
+        for tail in (test.jump_tail, test.short_tail, test.long_tail):
+            tail.threshold = 2.0
+        test.jump_scale = test.short_scale = test.long_scale = 1.0
+    told_after = 0
+    for minute in range(240):  # an offset of 0.9 thresholds, which no mate feels
+        values = np.array([1.8, 0.0, 0.0])
+        nothing = np.zeros(3)
+        block = judgement._Block(
+            minute * 60_000.0, values, np.zeros(3, bool), np.zeros(size), nothing, values, nothing, 1e9,
+            np.zeros(3, bool), np.full((4, 3), 2.0),
+        )  # fmt: skip
+        model.echoes.take(values, values, np.full(3, math.inf))
+        if minute < RING:
+            continue
+        if not model.tests[0].on_trial:
+            judgement.accuse(model, 0, Suspicion("drift", 0.9, 1.8))
+        if any(verdict.suspicion for verdict in judgement._trial(model, 0, block)):
+            told_after = minute
+            break
+    assert 6 * 20 <= told_after < 7 * 20
