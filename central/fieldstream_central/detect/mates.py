@@ -42,7 +42,7 @@ _LAGS_MS = (150_000.0, 400_000.0, 1_000_000.0, 2_600_000.0)  # on a log scale: t
 _LAGS = len(_LAGS_MS)
 LIKE_MS = 300_000.0
 LEFT_FADE = 1 / 40
-LEAST_HEED = 0.5  # of its own spread that a sensor must take from like assets to be heard by them
+LEAST_HEED = 0.25  # of its own spread that a sensor must take from like assets to be heard by them
 
 
 class MateModel:
