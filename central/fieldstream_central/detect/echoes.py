@@ -101,7 +101,8 @@ class Echoes:
 
     def _departures(self, ring: Floats) -> Floats:
         """The last three blocks, each less the mean of those before."""
-        return ring[-JUMP_RECENT:] - ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)
+        before = ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)
+        return np.asarray(ring[-JUMP_RECENT:] - before)
 
     def _jump(self, ring: Floats) -> Floats:
         """The last three blocks against those before; 0 while the three disagree."""
