@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 RING, JUMP_RECENT = 12, 3
 ABOUT = 5  # blocks about a spike: two before it, itself, two after
 ALONE_SHARE = 0.5  # of a spike's size by which it sticks out of either neighbour
-LONE_SHARE = 0.3  # of a jump's size that each of its three blocks must be away from those before
+LASTING_SHARE = 0.3  # of a jump's size that each of its three blocks must be away from those before
 FOLLOW_MEMORY, FOLLOW_MOST = 1500.0, 3.0  # blocks; deviations of the predicted excess that one block may count for
 SHORT, LONG = 1 / 8, 1 / 30
 _GAINS = np.array([[SHORT], [LONG]])
@@ -93,27 +93,25 @@ class Echoes:
             return np.where(self._jump(self.ring[:, :, 0])[:, None] != 0.0, self._step(self.ring), 0.0)
         return self.short if number == 1 else self.long
 
-    def _step(self, ring: Floats) -> Floats:
-        before = np.maximum(self.filled - JUMP_RECENT, 1.0)
-        if ring.ndim == 3:
-            before = before[:, None]
-        return np.asarray(ring[-JUMP_RECENT:].sum(axis=0) / JUMP_RECENT - ring[:-JUMP_RECENT].sum(axis=0) / before)
+    def _before(self, ring: Floats) -> Floats:
+        """Mean of the blocks before the last three."""
+        count = np.maximum(self.filled - JUMP_RECENT, 1.0)
+        return np.asarray(ring[:-JUMP_RECENT].sum(axis=0) / (count[:, None] if ring.ndim == 3 else count))
 
-    def _departures(self, ring: Floats) -> Floats:
-        """The last three blocks, each less the mean of those before."""
-        before = ring[:-JUMP_RECENT].sum(axis=0) / np.maximum(self.filled - JUMP_RECENT, 1.0)
-        return np.asarray(ring[-JUMP_RECENT:] - before)
+    def _step(self, ring: Floats) -> Floats:
+        return np.asarray(ring[-JUMP_RECENT:].sum(axis=0) / JUMP_RECENT - self._before(ring))
 
     def _jump(self, ring: Floats) -> Floats:
         """The last three blocks against those before; 0 while the three disagree."""
-        signs = np.sign(self._departures(ring)).sum(axis=0)
+        signs = np.sign(ring[-JUMP_RECENT:] - self._before(ring)).sum(axis=0)
         agreed = (np.abs(signs) == JUMP_RECENT) & (self.filled >= 2 * JUMP_RECENT)
         return np.where(agreed, self._step(ring), 0.0)
 
     def lasting(self) -> Mask:
         """Whose last three blocks all stand off those before: of one alone the next two say whether it is a spike."""
-        away = np.abs(self._departures(self.ring[:, :, 0]))
-        return np.asarray(away.min(axis=0) > LONE_SHARE * away.mean(axis=0))
+        ring = self.ring[:, :, 0]
+        away = np.abs(ring[-JUMP_RECENT:] - self._before(ring))
+        return np.asarray(away.min(axis=0) > LASTING_SHARE * away.mean(axis=0))
 
     def returned(self, share: float) -> Mask:
         """Whose last three blocks have jumped back to the prediction: no more than this share of the jump remains."""

@@ -97,15 +97,10 @@ def test_what_is_doubted_six_times_in_a_row_is_told() -> None:
     for key in ("d/a", "d/b", "d/c"):
         model.add(key)
     size = model._size()
-    model.center, model.scale, model.weights = np.zeros(3), np.ones(3), np.zeros((3, size))
     model.lagged, model.lagged_raw = np.zeros((2, 3, 4))
-    model.like, model.left, model.shared, model.bias = np.zeros((4, 3))
-    model.moments, model.blocks, model.reach, model.echoes = np.eye(size), 1.0, np.ones(3), Echoes(3, 4)
+    model.weights, model.shared, model.echoes = np.zeros((3, size)), np.zeros(3), Echoes(3, 4)
     for test in model.tests:
         test.scale = 1.0
-        for tail in (test.jump_tail, test.short_tail, test.long_tail):
-            tail.threshold = 2.0
-        test.jump_scale = test.short_scale = test.long_scale = 1.0
     told_after = 0
     for minute in range(240):  # an offset of 0.9 thresholds, which no mate feels
         values = np.array([1.8, 0.0, 0.0])

@@ -49,7 +49,7 @@ def test_what_an_earlier_program_learned_is_carried_over() -> None:
     (model,) = (group.model for group in asset._groups)
     numbers, rest = unpack(model.dump())
     assert all(test.short_usual > 0.0 for test in model.tests)
-    later = 2 * len(model.tests) + model.echoes.bounded.size + len(model.tests)
+    later = 3 * len(model.tests) + model.echoes.bounded.size
     before_doubts = MateModel.load(pack(numbers[: -len(model.tests)], rest))
     assert (before_doubts.echoes.bounded == model.echoes.bounded).all()
     assert [test.doubts for test in before_doubts.tests] == [0.0, 0.0, 0.0]
