@@ -9,7 +9,7 @@ import pytest
 from integration.serve.lifelike import Exporter
 from integration.serve.shift import Shift, on_shift
 from integration.store.rig import Store, eventually
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 
 @dataclass
@@ -50,6 +50,7 @@ _ARGS = [
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip("Debian's chromium is not installed")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=_ARGS)
         yield launched

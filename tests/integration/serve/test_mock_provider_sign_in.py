@@ -103,7 +103,7 @@ def test_somebody_without_a_role_or_who_says_no_is_told_so(browser: Browser, sig
         page.goto(f"{signed.url}/sign-in/provider")
         page.get_by_placeholder("sub").fill("ben")
         page.get_by_role("button", name=choose).click()
-        expect(page.get_by_text(said)).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text(said)).to_be_visible()
         assert not [one for one in context.cookies() if one["name"] == "fieldstream-token"]
         context.close()
 
@@ -119,7 +119,7 @@ def test_no_page_shows_anything_to_somebody_who_is_not_signed_in(browser: Browse
     context = browser.new_context()
     opened = context.new_page()
     opened.goto(f"{signed.url}{page}")
-    expect(opened.get_by_text("Sign in to see the plant.")).to_be_visible(timeout=PATIENCE_MS)
+    expect(opened.get_by_text("Sign in to see the plant.")).to_be_visible()
     assert opened.locator(".fs-panel").count() == 0
     context.close()
 
