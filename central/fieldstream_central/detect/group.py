@@ -61,7 +61,8 @@ class Group:
             or self.model.total * self.model.block_ms < READY_MS / 4
         ):
             return moved_together > 0
-        if moved_together >= max(2, (len(self.model.members) - 1) / 2) or self._predicted(series):
+        young = self.model.total * self.model.block_ms < READY_MS  # the mates' word is not worth much yet
+        if young or moved_together >= max(2, (len(self.model.members) - 1) / 2) or self._predicted(series):
             return True
         self._accuse(series)
         return True  # for now: the mates have the word

@@ -40,7 +40,7 @@ LEANING_VOTES = 0.5  # that decide in the end whether an offset is told: of few 
 CONFIRMED_RATIO, GROWTH = 1.2, 1.25
 TRAILING_RATIO, JUMP_RATIO = 0.75, 1.15
 LASTING_DOUBTS, PAUSE_MS = 6.0, 3_600_000  # trials in a row without an answer, with pauses of at most so long
-UNSEEN_RATIO = 1.25  # of jump and short mean together, for the end of a fault that had crept in below notice
+UNSEEN_RATIO = 1.45  # of jump and short mean together, for the end of a fault that had crept in below notice
 STEPS = ("mate-shift", "level-shift")
 RETURNED_SHARE = 0.4  # of a jump that remains where it has led back to the prediction
 # Factors on thresholds: statistics are many, and residuals never quite as learned. Where mates can be heard, a trial

@@ -35,6 +35,10 @@ HARMONICS = 4
 _FIRST_SOLVE = 40
 _SOLVE_EVERY_MS = 90 * 60_000
 _DAILY_AFTER_DAYS = 0.8
+# Shrinkage of the daily pattern: nearly full until most of a day has been seen, then hardly any, for what the pattern
+# is held back from the mates take up in its place: load and weather both follow the day, and the next change of load
+# would be mispredicted.
+_EARLY_DAILY_RIDGE, _DAILY_RIDGE = 3.0, 0.0005
 _RIDGE, _YOUNG_RIDGE = 1e-3, 3.0
 _LIKE_BLOCKS = 50.0  # for so many the word of like assets is believed as it is
 _CLIP = 4.0
@@ -42,7 +46,7 @@ _LAGS_MS = (150_000.0, 400_000.0, 1_000_000.0, 2_600_000.0)  # on a log scale: t
 _LAGS = len(_LAGS_MS)
 LIKE_MS = 300_000.0
 LEFT_FADE = 1 / 40
-LEAST_HEED = 0.25  # of its own spread that a sensor must take from like assets to be heard by them
+LEAST_HEED = 0.5  # of its own spread that a sensor must take from like assets to be heard by them
 
 
 class MateModel:
@@ -266,9 +270,8 @@ class MateModel:
         return _RIDGE + _YOUNG_RIDGE / self.blocks
 
     def _daily_ridge(self) -> float:
-        """Shrinkage of the daily pattern: nearly full until most of a day has been seen, then little."""
         days = self.total * self.block_ms / DAY_MS
-        return 3.0 if days < _DAILY_AFTER_DAYS else 0.02 / days
+        return _EARLY_DAILY_RIDGE if days < _DAILY_AFTER_DAYS else _DAILY_RIDGE / days
 
     def distance(self, member: int, features: Floats) -> float:
         """Mahalanobis distance of the other sensors' features from all seen, 1 on average."""
