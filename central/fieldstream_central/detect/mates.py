@@ -35,10 +35,10 @@ HARMONICS = 4
 _FIRST_SOLVE = 40
 _SOLVE_EVERY_MS = 90 * 60_000
 _DAILY_AFTER_DAYS = 0.8
-# Shrinkage of the daily pattern: nearly full until most of a day has been seen, then hardly any, for what the pattern
-# is held back from the mates take up in its place: load and weather both follow the day, and the next change of load
-# would be mispredicted.
-_EARLY_DAILY_RIDGE, _DAILY_RIDGE = 3.0, 0.0005
+# Shrinkage of the daily pattern: nearly full until most of a day has been seen, then less with the cube of the days.
+# What the pattern is held back from, the mates' weights take up: load and weather both follow the day, and the next
+# change of load would be mispredicted. Let go at once, the first day's weather would be taken for every day's.
+_EARLY_DAILY_RIDGE, _DAILY_RIDGE = 3.0, 0.02
 _RIDGE, _YOUNG_RIDGE = 1e-3, 3.0
 _LIKE_BLOCKS = 50.0  # for so many the word of like assets is believed as it is
 _CLIP = 4.0
@@ -271,7 +271,7 @@ class MateModel:
 
     def _daily_ridge(self) -> float:
         days = self.total * self.block_ms / DAY_MS
-        return _EARLY_DAILY_RIDGE if days < _DAILY_AFTER_DAYS else _DAILY_RIDGE / days
+        return _EARLY_DAILY_RIDGE if days < _DAILY_AFTER_DAYS else _DAILY_RIDGE / days**3
 
     def distance(self, member: int, features: Floats) -> float:
         """Mahalanobis distance of the other sensors' features from all seen, 1 on average."""
