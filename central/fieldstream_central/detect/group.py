@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TELLING = frozenset(("stuck", "noise", "resolution"))  # detectors whose word on a sensor spares it the mates'
 _EXPLAINED_SHARE = 0.35  # of a step that may remain after the mates' prediction
+_YOUNG_RATIO = 2.5  # thresholds that a step must be of while the mates are still learning
 _STANDS_SHARE = 0.4  # of a step that must show in the residual
 
 
@@ -61,8 +62,7 @@ class Group:
             or self.model.total * self.model.block_ms < READY_MS / 4
         ):
             return moved_together > 0
-        young = self.model.total * self.model.block_ms < READY_MS  # the mates' word is not worth much yet
-        if young or moved_together >= max(2, (len(self.model.members) - 1) / 2) or self._predicted(series):
+        if moved_together >= max(2, (len(self.model.members) - 1) / 2) or self._predicted(series):
             return True
         self._accuse(series)
         return True  # for now: the mates have the word
@@ -76,6 +76,8 @@ class Group:
             if abs(float(self.model.echoes.recent()[series.member])) < _STANDS_SHARE * size:
                 return  # a step back to what the mates predict: if it ends a fault, the residual's own jump tells
             ratio = abs(shift.size) / shift.tail.threshold
+            if ratio < _YOUNG_RATIO and self.model.total * self.model.block_ms < READY_MS:
+                return  # the mates' word is not worth much yet
             accuse(self.model, series.member, Suspicion("level-shift", ratio, float(size)))
 
     def _predicted(self, series: SeriesDetection) -> bool:

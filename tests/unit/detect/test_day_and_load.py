@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable
 
+import pytest
 from fieldstream_central.detect.asset_detection import AssetDetection
 from unit.detect.detect_bench import Value, kinds, noisy, run
 
@@ -49,9 +50,10 @@ def test_a_change_of_load_is_predicted_though_load_and_weather_follow_the_same_d
     assert abs(gain - LOAD_GAIN) < 0.1 * LOAD_GAIN
 
 
-def test_a_step_of_one_sensor_in_the_first_hours_waits_until_the_mates_have_the_word() -> None:
+@pytest.mark.parametrize(("size", "told"), [(0.8, []), (2.0, ["level-shift"])])
+def test_a_step_of_one_sensor_while_its_mates_still_learn_must_be_large(size: float, told: list[str]) -> None:
     def stepping(at_s: float, rng: random.Random) -> float:
-        return 5.0 + (2.0 if at_s > 5 * 3600 else 0.0) + rng.gauss(0.0, 0.1)
+        return 5.0 + (size if at_s > 5 * 3600 else 0.0) + rng.gauss(0.0, 0.1)
 
     outcome, _ = run({("dev", "a"): stepping, ("dev", "b"): noisy(3.0), ("dev", "c"): noisy(7.0)}, 36_000, period_s=60)
-    assert kinds(outcome) == []
+    assert kinds(outcome) == told
