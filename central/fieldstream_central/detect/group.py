@@ -56,11 +56,7 @@ class Group:
         """Whether the asset's other sensors account for a step of this one that has just been seen."""
         if len(self.model.members) < 2:
             return False
-        if (
-            not self.model.ready
-            or self.model.total < READY_BLOCKS
-            or self.model.total * self.model.block_ms < READY_MS / 4
-        ):
+        if not self.model.ready or self.model.total < READY_BLOCKS or self.model.age_ms < READY_MS / 4:
             return moved_together > 0
         if moved_together >= max(2, (len(self.model.members) - 1) / 2) or self._predicted(series):
             return True
@@ -76,7 +72,7 @@ class Group:
             if abs(float(self.model.echoes.recent()[series.member])) < _STANDS_SHARE * size:
                 return  # a step back to what the mates predict: if it ends a fault, the residual's own jump tells
             ratio = abs(shift.size) / shift.tail.threshold
-            if ratio < _YOUNG_RATIO and self.model.total * self.model.block_ms < READY_MS:
+            if ratio < _YOUNG_RATIO and self.model.age_ms < READY_MS:
                 return  # the mates' word is not worth much yet
             accuse(self.model, series.member, Suspicion("level-shift", ratio, float(size)))
 

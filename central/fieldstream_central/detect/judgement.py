@@ -385,10 +385,9 @@ def _let_go(model: MateModel, member: int, quiet: float = RING) -> None:
 
 def _young(model: MateModel) -> float | None:
     """Factor on thresholds by the model's age; None: too young to judge."""
-    age_ms = model.total * model.block_ms
-    if model.total < READY_BLOCKS or age_ms < READY_MS:
+    if model.total < READY_BLOCKS or model.age_ms < READY_MS:
         return None
-    return 1.0 + YOUNG_FACTOR * max(0.0, (MATURE_MS - age_ms) / (MATURE_MS - READY_MS))
+    return 1.0 + YOUNG_FACTOR * max(0.0, (MATURE_MS - model.age_ms) / (MATURE_MS - READY_MS))
 
 
 def _new_regime(model: MateModel, *, everyone: bool = False) -> None:

@@ -84,6 +84,11 @@ class MateModel:
         """Whether there are predictions at all."""
         return self.weights.size > 0
 
+    @property
+    def age_ms(self) -> float:
+        """How long has been learned so far, silence left out."""
+        return self.total * self.block_ms
+
     def add(self, key: str) -> int:
         """Adds a sensor; learning starts over when one joins after the warm-up, which is rare."""
         self.members.append(key)
@@ -270,7 +275,7 @@ class MateModel:
         return _RIDGE + _YOUNG_RIDGE / self.blocks
 
     def _daily_ridge(self) -> float:
-        days = self.total * self.block_ms / DAY_MS
+        days = self.age_ms / DAY_MS
         return _EARLY_DAILY_RIDGE if days < _DAILY_AFTER_DAYS else _DAILY_RIDGE / days**3
 
     def distance(self, member: int, features: Floats) -> float:
@@ -301,7 +306,7 @@ class MateModel:
         enters the lagged averages as predicted."""
         known = np.isfinite(standard)
         residual = np.where(known, standard - predicted, 0.0)
-        mature = self.total * self.block_ms > DAY_MS and weight <= 1.0
+        mature = self.age_ms > DAY_MS and weight <= 1.0
         bound = self.bound(_CLIP if mature else math.inf)
         ordinary = np.where(taught, np.minimum(np.maximum(residual, -bound), bound), 0.0)
         self._learn(self._features(predicted + ordinary, at_ms), weight)

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Callable, Iterable
 
+from fieldstream_central.detect.asset_detection import AssetDetection
 from fieldstream_central.detect.config import DetectionConfig
+from fieldstream_central.detect.mates import MateModel
 from fieldstream_central.detect.model import Anomaly
 from fieldstream_central.detect.replay import Bench, Outcome
 from fieldstream_central.detect.windows import SensorEntry, Windower
@@ -34,6 +36,14 @@ def run(
                     outcome.take(bench.on_window(window))
         outcome.take(bench.on_time(windower.event_time_ms))
     return outcome, bench
+
+
+def only_model(bench: Bench) -> MateModel:
+    """The mates' model of the only asset."""
+    (asset,) = bench.assets.values()
+    assert isinstance(asset, AssetDetection)
+    (model,) = (group.model for group in asset._groups)
+    return model
 
 
 def kinds(outcome: Outcome) -> list[str]:

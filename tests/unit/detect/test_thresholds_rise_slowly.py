@@ -3,11 +3,10 @@
 import math
 import random
 
-from fieldstream_central.detect.asset_detection import AssetDetection
 from fieldstream_central.detect.mates import MateModel
 from fieldstream_central.detect.packing import pack, unpack
 from fieldstream_central.detect.residuals import RISE, MemberTests
-from unit.detect.detect_bench import noisy, run
+from unit.detect.detect_bench import noisy, only_model, run
 
 DAY = 1440  # blocks of a minute
 LN_P = math.log(1e4)
@@ -44,9 +43,7 @@ def test_a_threshold_falls_with_what_is_ordinary() -> None:
 
 def test_what_an_earlier_program_learned_is_carried_over() -> None:
     _, bench = run({("dev", name): noisy(5.0) for name in "abc"}, 24 * 3600, period_s=60)
-    (asset,) = bench.assets.values()
-    assert isinstance(asset, AssetDetection)
-    (model,) = (group.model for group in asset._groups)
+    model = only_model(bench)
     numbers, rest = unpack(model.dump())
     assert all(test.short_usual > 0.0 for test in model.tests)
     later = 3 * len(model.tests) + model.echoes.bounded.size
